@@ -1,0 +1,1 @@
+"""Typed schemas, one file a room."""

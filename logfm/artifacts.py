@@ -1,0 +1,259 @@
+"""Artifact folders: every stage writes one, with a manifest, and it appears complete or not at all.
+
+A stage writes into `.NAME.partial` beside its destination and renames the folder when `manifest.json` is in it,
+so a killed run leaves nothing that loads. The key in the manifest (stage, configuration, seed, inputs) decides
+whether a finished folder is reused, a partial one resumed, or the destination refused.
+"""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from logfm.errors import UserError
+
+MANIFEST = "manifest.json"
+_KEY = "key"
+_PACKAGES = ("logfm", "torch", "lightning", "deepspeed", "transformers", "tokenizers", "datasets",
+             "faiss-cpu", "faiss-gpu", "scikit-learn", "pyod", "pyarrow", "numpy")  # fmt: skip
+
+
+class File(BaseModel):
+    """One file of an artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What an artifact folder is and where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format: int = 1
+    stage: str
+    key: str
+    config: dict[str, Any]
+    seed: int
+    inputs: dict[str, str]
+    licences: list[str]
+    outputs: dict[str, File]
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+    created: datetime
+    seconds: float
+    peak_memory_bytes: int
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the names and hashes of the files: the identity of the content."""
+        return digest({name: file.sha256 for name, file in self.outputs.items()})
+
+
+@dataclass
+class Work:
+    """A stage at work: write files under `path`, put figures in `metrics`, add data licences to `licences`."""
+
+    path: Path
+    resumed: bool
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licences: set[str] = field(default_factory=set)
+
+
+def digest(document: Any) -> str:
+    """SHA-256 of a JSON-serialisable document, whatever the order of its keys."""
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stage_key(stage: str, config: Mapping[str, Any], seed: int, inputs: Mapping[str, str]) -> str:
+    """The identity of a piece of work: equal keys give equal artifacts."""
+    return digest({"stage": stage, "config": dict(config), "seed": seed, "inputs": dict(inputs)})
+
+
+def read_manifest(folder: Path, stage: str | None = None) -> Manifest:
+    """Read the manifest of a finished artifact.
+
+    Raises:
+        UserError: no such folder, no artifact, an artifact of another stage, or a file that is missing or cut.
+    """
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        what = "not a logfm artifact (no manifest.json)" if folder.is_dir() else "no such folder"
+        raise UserError(what, folder) from None
+    except NotADirectoryError:
+        raise UserError("expected a folder, found a file", folder) from None
+    except (ValidationError, OSError) as error:
+        raise UserError("damaged manifest", folder / MANIFEST, "Build the artifact again.") from error
+    if stage is not None and manifest.stage != stage:
+        raise UserError(f"expected a {stage} folder, found a {manifest.stage} folder", folder)
+    for name, file in manifest.outputs.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != file.bytes:
+            raise UserError("damaged artifact: a file is missing or cut", path, "Build the artifact again.")
+    return manifest
+
+
+def finished(out: Path, key: str) -> Manifest | None:
+    """The manifest of `out` if the same work already finished there; None if `out` is free.
+
+    Raises:
+        UserError: `out` holds something else.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if out.is_dir() and not (out / MANIFEST).exists():
+        raise UserError("the output folder is not empty", out, "Choose another --out.")
+    manifest = read_manifest(out)
+    if manifest.key != key:
+        raise UserError(
+            f"the output folder holds another {manifest.stage} run",
+            out,
+            "Choose another --out, or delete it.",
+        )
+    return manifest
+
+
+@contextmanager
+def produce(
+    out: Path,
+    *,
+    stage: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    seed: int = 0,
+    resumable: bool = False,
+) -> Iterator[Work]:
+    """Run one stage: yields a `Work` to write into; on success its folder becomes `out`, with a manifest.
+
+    `inputs` maps a name to a content hash. With `resumable`, what a killed run left is handed to the next one.
+
+    Raises:
+        UserError: `out` is taken or unwritable, is being written by another process, or holds the unfinished
+            work of other inputs.
+    """
+    key = stage_key(stage, config, seed, inputs)
+    finished(out, key)
+    partial = out.parent / f".{out.name}.partial"
+    with _locked(partial, key, resumable) as resumed:
+        work = Work(partial, resumed)
+        start = time.monotonic()
+        try:
+            yield work
+        except BaseException:
+            if not resumable:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        (partial / _KEY).unlink()
+        manifest = Manifest(
+            stage=stage,
+            key=key,
+            config=dict(config),
+            seed=seed,
+            inputs=dict(inputs),
+            licences=sorted(work.licences),
+            outputs=_files(partial),
+            metrics=work.metrics,
+            versions=versions(),
+            created=datetime.now(UTC),
+            seconds=round(time.monotonic() - start, 3),
+            peak_memory_bytes=peak_memory(),
+        )
+        write_atomic(partial / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        os.replace(partial, out)
+        _sync(out.parent)
+
+
+@contextmanager
+def _locked(partial: Path, key: str, resumable: bool) -> Iterator[bool]:
+    """Make the partial folder ours; yields whether it holds earlier work under the same key."""
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = os.open(partial, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(
+            f"cannot write here ({error.strerror})", partial.parent, "Choose another --out."
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError("another process is writing this folder", partial) from None
+        known = partial / _KEY
+        left = known.read_text() if known.exists() else None
+        if resumable and left not in (None, key):
+            raise UserError(
+                "unfinished work of another configuration or other inputs is in the way",
+                partial,
+                "Delete it.",
+            )
+        if not resumable or left is None:
+            for entry in partial.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            known.write_text(key)
+            left = None
+        yield left is not None
+    finally:
+        os.close(lock)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of the packages that results depend on."""
+    found = {"python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_memory() -> int:
+    """The largest resident memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _files(folder: Path) -> dict[str, File]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): File(bytes=path.stat().st_size, sha256=file_hash(path))
+        for path in paths
+    }
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
