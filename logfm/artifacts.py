@@ -153,7 +153,7 @@ def produce(
     """
     key = stage_key(stage, config, seed, inputs)
     finished(out, key)
-    partial = out.parent / f".{out.name}.partial"
+    partial = partial_folder(out)
     with _locked(partial, key, resumable) as resumed:
         work = Work(partial, resumed)
         start = time.monotonic()
@@ -179,8 +179,13 @@ def produce(
             peak_memory_bytes=peak_memory(),
         )
         write_atomic(partial / MANIFEST, manifest.model_dump_json(indent=1).encode())
-        os.replace(partial, out)
+        partial.replace(out)
         _sync(out.parent)
+
+
+def partial_folder(out: Path) -> Path:
+    """Where the unfinished work for `out` lies."""
+    return out.parent / f".{out.name}.partial"
 
 
 @contextmanager
@@ -223,7 +228,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
     _sync(path.parent)
 
 

@@ -1,0 +1,129 @@
+"""Configuration of pretraining: the model, the objective, the optimiser, the run."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from logfm.configs.base import Config
+
+
+class ModelConfig(Config):
+    """Sizes of a DeBERTa-v2 encoder (He et al., 2021). The vocabulary's size comes from the tokenizer."""
+
+    hidden_size: int = Field(256, gt=0)
+    """Width of the hidden states."""
+    layers: int = Field(4, gt=0)
+    """Number of transformer layers."""
+    heads: int = Field(4, gt=0)
+    """Attention heads; must divide `hidden_size`."""
+    intermediate_size: int = Field(1024, gt=0)
+    """Width of the feed-forward layers."""
+    position_buckets: int = Field(64, gt=1)
+    """Relative-position buckets a direction; distances below half of it are exact, larger ones logarithmic."""
+    max_relative_positions: int = Field(2048, gt=1)
+    """Distance in tokens at which the last bucket ends. Frozen with the model."""
+    max_tokens: int = Field(48_000, gt=2)
+    """Longest input in tokens that the model accepts."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> "ModelConfig":
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by heads {self.heads}")
+        if self.max_relative_positions <= self.position_buckets // 2 + 1:
+            raise ValueError("max_relative_positions must exceed half of position_buckets")
+        return self
+
+
+class MaskingConfig(Config):
+    """Delimiter-aware masking (SecEncoder, section 3.3.1): only content tokens are masked."""
+
+    share: float = Field(0.3, gt=0, lt=1)
+    """Share of an event's content tokens that are masked in training."""
+    validation_share: float = Field(0.15, gt=0, lt=1)
+    """The same in validation."""
+    random_share: float = Field(0.1, ge=0, lt=1)
+    """Of the chosen tokens, the share replaced by a random content token instead of [MASK]."""
+    keep_share: float = Field(0.1, ge=0, lt=1)
+    """Of the chosen tokens, the share left as it is."""
+    delimiters: bool = False
+    """Mask delimiter tokens too (uniform masking, the baseline)."""
+
+
+class DataConfig(Config):
+    """How a corpus becomes token shards and batches."""
+
+    view: str | None = "exact"
+    """Deduplicated view of the corpus to train on; null takes the full stream."""
+    max_tokens: int = Field(512, gt=2)
+    """Longest training sequence in tokens; longer events are cut into pieces, none is dropped."""
+    validation_share: float = Field(0.05, gt=0, lt=0.5)
+    """Share of each source's events, the latest, that is held out."""
+    tokens_per_batch: int = Field(8192, gt=0)
+    """Tokens of a batch on one device, [CLS] and [SEP] included."""
+    validation_tokens: int = Field(100_000, gt=0)
+    """At most so many tokens are used for one validation."""
+
+
+class TrainConfig(Config):
+    """Optimisation and the run. It ends at the first of `steps`, `epochs` and `minutes` that is reached."""
+
+    steps: int | None = Field(None, gt=0)
+    """Optimizer steps at most."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training tokens at most."""
+    minutes: float | None = Field(None, gt=0)
+    """Minutes of training at most; the learning-rate schedule follows the clock when it is the nearest limit."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate."""
+    warmup_share: float = Field(0.05, ge=0, lt=1)
+    """Share of the run with a rising learning rate."""
+    decay_share: float = Field(0.3, ge=0, le=1)
+    """Share of the run, at its end, in which the learning rate falls to zero."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's decay rates."""
+    weight_decay: float = Field(1e-5, ge=0)
+    """AdamW's weight decay; none on norms and biases."""
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest gradient norm."""
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    """Numeric precision of the products."""
+    strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
+    """How several devices share the work."""
+    zero_stage: Literal[1, 2, 3] = 2
+    """DeepSpeed ZeRO stage."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """What to train on."""
+    devices: int = Field(1, gt=0)
+    """Processes on this machine."""
+    nodes: int = Field(1, gt=0)
+    """Machines."""
+    validate_every: int = Field(200, gt=0)
+    """Optimizer steps between validations."""
+    checkpoint_every: int = Field(100, gt=0)
+    """Optimizer steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> "TrainConfig":
+        if self.steps is None and self.epochs is None and self.minutes is None:
+            raise ValueError("give one of steps, epochs and minutes, or the run never ends")
+        if self.warmup_share + self.decay_share > 1:
+            raise ValueError("warmup_share and decay_share exceed the run")
+        return self
+
+
+class PretrainConfig(Config):
+    """One pretraining run: from a corpus and a tokenizer to an encoder, under `out`."""
+
+    corpus: Path
+    """Folder made by `logfm corpus build`."""
+    tokenizer: Path
+    """Folder made by `logfm tokenizer train`."""
+    out: Path
+    """Folder to write: tokens/, run/ and encoder/."""
+    seed: int = Field(0, ge=0)
+    """Seed of the weights, the order of the data, and the masks."""
+    model: ModelConfig = ModelConfig()
+    masking: MaskingConfig = MaskingConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig(epochs=10)

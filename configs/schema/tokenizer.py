@@ -1,0 +1,72 @@
+"""Settings of the tokenizer: how large, trained on how much, and how text is cut before the byte pairs merge."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from logfm.configs.base import Config
+
+VOCAB_MULTIPLE = 64
+MIN_VOCAB_SIZE = 320
+
+
+def _multiple(size: int) -> int:
+    if size < MIN_VOCAB_SIZE:
+        raise ValueError(
+            f"the 256 bytes and the special tokens need {MIN_VOCAB_SIZE} or more, a multiple of {VOCAB_MULTIPLE}"
+        )
+    if size % VOCAB_MULTIPLE:
+        lower = size // VOCAB_MULTIPLE * VOCAB_MULTIPLE
+        raise ValueError(f"use a multiple of {VOCAB_MULTIPLE}, such as {lower} or {lower + VOCAB_MULTIPLE}")
+    return size
+
+
+VocabSize = Annotated[int, AfterValidator(_multiple)]
+
+
+class PolicyConfig(Config):
+    """How runs of content and delimiters are cut before byte pairs merge; every choice is lossless.
+
+    Content is ASCII letters and digits and every character beyond ASCII; delimiters are the other ASCII characters.
+    """
+
+    digits: Literal["whole", "runs", "triplets", "single"] = "whole"
+    """whole: digits stay with the letters beside them; runs: digits and letters part; triplets: and at most three
+    digits a piece, from the left; single: every digit alone."""
+    hex: Literal["plain", "quads", "pairs"] = "plain"
+    """quads, pairs: a run of 8 to 128 hexadecimal digits with a letter among them is cut every 4 or 2 characters."""
+    guid: Literal["plain", "quads"] = "plain"
+    """quads: the groups of a GUID are cut every 4 characters; plain: its groups are runs like any other."""
+    base64: Literal["plain", "octets"] = "plain"
+    """octets: a run of 32 or more ASCII letters and digits is cut every 8 characters, but for its last 24 to 31."""
+    case: Literal["kept", "camel"] = "kept"
+    """camel: camelCase parts before each capitalised word; kept: letter case cuts nothing."""
+    whitespace: Literal["runs", "single"] = "runs"
+    """runs: white space and control characters in a row may merge; single: each is a token. The one space before a
+    run of content or punctuation always belongs to that run."""
+    underscore: Literal["content", "delimiter"] = "content"
+    """Whether `_` counts as a letter or as punctuation."""
+
+    @property
+    def name(self) -> str:
+        """The choices in one line, such as `digits=whole,hex=plain,...`."""
+        return ",".join(f"{key}={value}" for key, value in self.dump().items())
+
+
+class TokenizerConfig(Config):
+    """Training of a byte-level BPE tokenizer on a corpus (SecEncoder, section 3.2)."""
+
+    vocab_size: VocabSize | Literal["auto"] = 29_952
+    """Tokens, special ones included; a multiple of 64. `auto` takes what the corpus bears: every merge whose pair
+    occurs at least `min_frequency` times in the sample, down to a multiple of 64, at most `vocab_size_limit`."""
+    vocab_size_limit: VocabSize = 29_952
+    """The largest vocabulary that `auto` takes, tokens."""
+    min_frequency: Annotated[int, Field(ge=1)] = 4
+    """Occurrences in the sample that a pair needs to become a token."""
+    sample_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
+    """UTF-8 bytes drawn for training, shared equally among the sources; a source with less gives all it has, and its
+    rest goes to the others."""
+    seed: int = 0
+    """Seed of the draw."""
+    policy: PolicyConfig = PolicyConfig()
+    """How text is cut before byte pairs merge."""

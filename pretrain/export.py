@@ -1,0 +1,138 @@
+"""From a checkpoint to an encoder folder that transformers and sentence-transformers open without code of ours."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import DebertaV2ForMaskedLM
+
+from logfm.artifacts import Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
+from logfm.configs.base import parse
+from logfm.configs.schema.pretrain import ModelConfig
+from logfm.errors import UserError
+from logfm.extras import require
+from logfm.pretrain.model import build
+from logfm.tokenizer import LogTokenizer
+
+_STAGE = "encoder"
+FINAL = "checkpoints/final.ckpt"
+_PREFIXES = ("_forward_module.", "module.", "model.")
+
+
+def export_run(run: Path, out: Path) -> Manifest:
+    """Export the final weights of a finished run.
+
+    Raises:
+        UserError: not a finished run, or `out` holds something else.
+    """
+    manifest = read_manifest(run, "pretrain")
+    metrics = {name: value for name, value in manifest.metrics.items() if name.startswith("validation_")}
+    return _export(
+        run / FINAL, parse(ModelConfig, manifest.config["model"], run), run / "tokenizer", out,
+        inputs={"run": manifest.hash}, licences=manifest.licences, metrics=metrics,
+    )  # fmt: skip
+
+
+def export_checkpoint(checkpoint: Path, out: Path) -> Manifest:
+    """Export any checkpoint (a Lightning file, or a DeepSpeed folder of any ZeRO stage) of a run.
+
+    `checkpoint` may also be the folder of a finished run.
+
+    Raises:
+        UserError: no checkpoint there, or one without its run's configuration and tokenizer.
+    """
+    if (checkpoint / "manifest.json").exists():
+        return export_run(checkpoint, out)
+    run = checkpoint.parent.parent
+    if not checkpoint.exists() or not (run / "config.json").exists():
+        raise UserError("no checkpoint of a pretraining run", checkpoint, "Give RUN/checkpoints/NAME.ckpt or RUN.")
+    config = parse(ModelConfig, json.loads((run / "config.json").read_bytes())["model"], run / "config.json")
+    return _export(checkpoint, config, run / "tokenizer", out, inputs={"checkpoint": _hash(checkpoint)})
+
+
+def _export(
+    checkpoint: Path,
+    config: ModelConfig,
+    tokenizer_folder: Path,
+    out: Path,
+    *,
+    inputs: dict[str, str],
+    licences: list[str] | None = None,
+    metrics: dict[str, Any] | None = None,
+) -> Manifest:
+    settings = {"model": config.dump()}
+    done = finished(out, stage_key(_STAGE, settings, 0, inputs))
+    if done is not None:
+        return done
+    tokenizer = LogTokenizer.load(tokenizer_folder)
+    model = build(config, tokenizer.vocab_size, tokenizer.pad_id, seed=0)
+    weights = load_weights(checkpoint)
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise UserError("the checkpoint does not fit the run's configuration", checkpoint) from error
+    with produce(out, stage=_STAGE, config=settings, inputs=inputs) as work:
+        work.licences.update(licences or [])
+        work.metrics.update(metrics or {})
+        write_encoder(model, tokenizer, work.path)
+    return read_manifest(out)
+
+
+def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The model's weights in float32, from a Lightning file or a sharded DeepSpeed folder.
+
+    Raises:
+        UserError: the checkpoint is damaged.
+    """
+    if checkpoint.is_dir():
+        require("deepspeed", "train")
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        # DeepSpeed's own reader unpickles; the folder was written by this user's training run.
+        state = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint")
+    else:
+        try:
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        except Exception as error:
+            raise UserError(f"cannot read the checkpoint ({type(error).__name__})", checkpoint) from error
+    return {_plain(name): tensor.float() for name, tensor in state.items()}
+
+
+def _plain(name: str) -> str:
+    """A parameter's name in the Hugging Face model, without what wrappers put before it."""
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def write_encoder(model: DebertaV2ForMaskedLM, tokenizer: LogTokenizer, folder: Path) -> None:
+    """Write weights (safetensors), configuration, tokenizer, and the mean pooling of sentence-transformers."""
+    model.eval().save_pretrained(folder, safe_serialization=True)
+    tokenizer.save(folder)
+    transformer, pooling = "sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"
+    documents: dict[str, Any] = {
+        "modules.json": [
+            {"idx": 0, "name": "0", "path": "", "type": transformer},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": pooling},
+        ],
+        "sentence_bert_config.json": {
+            "max_seq_length": model.config.max_position_embeddings,
+            "do_lower_case": False,
+        },
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": model.config.hidden_size,
+            "pooling_mode_mean_tokens": True,
+        },
+    }
+    for name, document in documents.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _hash(checkpoint: Path) -> str:
+    if checkpoint.is_file():
+        return file_hash(checkpoint)
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    return digest({path.relative_to(checkpoint).as_posix(): file_hash(path) for path in files})

@@ -1,0 +1,126 @@
+"""The training module: forward, loss, optimiser, metrics; everything else is a callback or the trainer's."""
+
+import math
+import time
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import DebertaV2ForMaskedLM
+
+from logfm.configs.schema.pretrain import TrainConfig
+from logfm.errors import LogfmError
+from logfm.pretrain.data import Batch
+from logfm.pretrain.forward import hidden_states, masked_logits
+
+
+def learning_rate_factor(progress: float, warmup: float, decay: float) -> float:
+    """Warm-up, stable, decay: the factor on the peak rate at `progress` (0 to 1) of the run."""
+    if progress < warmup:
+        return max(progress, 1e-3 * warmup) / warmup
+    if progress <= 1 - decay:
+        return 1.0
+    return max(0.0, (1 - progress) / decay)
+
+
+class MaskedLanguageModel(lightning.LightningModule):
+    """Masked language modelling on packed batches; the loss is taken at the masked positions only.
+
+    `byte_lengths` (int, (vocabulary,)) are the UTF-8 bytes of each token, for bits per byte: the measure that
+    compares models with different vocabularies.
+    """
+
+    def __init__(self, model: DebertaV2ForMaskedLM, train: TrainConfig, steps: int, byte_lengths: np.ndarray) -> None:
+        super().__init__()
+        self.model, self.train_config, self.steps = model, train, steps
+        self.register_buffer("byte_lengths", torch.from_numpy(byte_lengths.astype(np.float32)), persistent=False)
+        self.elapsed = 0.0
+        self._resumed_at = 0.0
+        self._started: float | None = None
+        self._sums: list[torch.Tensor] = []
+
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Negative log-likelihood in nats (float32 (M,)) and whether the best guess is right (bool (M,))."""
+        states = hidden_states(self.model, batch.packed)
+        logits = masked_logits(self.model, states, batch.positions_M).float()
+        nll = cross_entropy(logits, batch.targets_M, reduction="none")
+        return nll, logits.detach().argmax(-1) == batch.targets_M
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Mean loss of one batch, logged with the masked accuracy."""
+        nll, right = self.losses(batch)
+        # A batch of empty events has nothing to predict; its loss is zero, with a graph for the backward pass.
+        loss = nll.mean() if len(nll) else nll.sum()
+        if not torch.isfinite(loss):
+            raise LogfmError(
+                f"the loss is {loss.item()} at step {self.global_step}; lower train.learning_rate and resume"
+            )
+        self.log("train_loss", loss.detach(), batch_size=1)
+        self.log("train_accuracy", right.float().mean().nan_to_num(0.0), batch_size=1)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accumulate sums: nats, right guesses, masked tokens, their bytes."""
+        nll, right = self.losses(batch)
+        size = self.byte_lengths[batch.targets_M].sum()
+        count = torch.tensor(float(len(nll)), device=nll.device)
+        self._sums.append(torch.stack([nll.sum(), right.float().sum(), count, size]).double())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log loss (nats a token), perplexity, masked accuracy and bits per byte over the whole sample."""
+        sums = torch.stack(self._sums).sum(0)
+        self._sums.clear()
+        gathered = self.all_gather(sums)
+        nats, right, count, size = (gathered if gathered.ndim == 1 else gathered.sum(0)).tolist()
+        loss = nats / max(count, 1.0)
+        self.log_dict(
+            {
+                "validation_loss": loss,
+                "validation_perplexity": math.exp(min(loss, 700.0)),
+                "validation_accuracy": right / max(count, 1.0),
+                "validation_bits_per_byte": nats / math.log(2) / max(size, 1.0),
+            },
+            batch_size=1,
+            rank_zero_only=True,
+        )
+
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1, by its nearest limit; follows the clock where minutes are given."""
+        if self._started is not None:
+            self.elapsed = self._resumed_at + time.monotonic() - self._started
+        done = self.global_step / self.steps
+        if self.train_config.minutes is not None:
+            done = max(done, self.elapsed / (60 * self.train_config.minutes))
+        return min(done, 1.0)
+
+    def on_train_start(self) -> None:
+        """Start the clock that `minutes` refers to; a resumed run goes on counting."""
+        self._started, self._resumed_at = time.monotonic(), self.elapsed
+
+    def configure_optimizers(self) -> Any:
+        """AdamW without weight decay on norms and biases, and the warm-up/stable/decay schedule."""
+        config = self.train_config
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        decayed = [p for name, p in named if p.ndim >= 2]
+        plain = [p for name, p in named if p.ndim < 2]
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=1e-6)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda _: learning_rate_factor(self.progress(), config.warmup_share, config.decay_share),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a packed batch."""
+        return batch.to(device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the clock."""
+        checkpoint["elapsed_seconds"] = self.elapsed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Set the clock."""
+        self.elapsed = float(checkpoint["elapsed_seconds"])

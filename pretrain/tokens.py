@@ -1,0 +1,139 @@
+"""Token shards: a corpus, tokenised once, split into training and validation by time within each source."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from logfm.artifacts import Manifest, finished, produce, stage_key
+from logfm.configs.schema.pretrain import DataConfig
+from logfm.console import progress
+from logfm.corpus import Corpus
+from logfm.errors import UserError
+from logfm.tokenizer import LogTokenizer
+
+SPLITS = ("train", "validation")
+_STAGE = "tokens"
+# Below this share of events with a timestamp, order in the files stands in for time.
+_TIMED_SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which events of the view are held out, and how that was decided for each source."""
+
+    validation: np.ndarray
+    rules: dict[str, str]
+
+
+def build_tokens(
+    corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: DataConfig, seed: int = 0
+) -> Manifest:
+    """Write `train-*.parquet` and `validation.parquet` (`input_ids` with [CLS] and [SEP], `source`).
+
+    Events above `max_tokens` are cut into pieces; the manifest counts events, pieces and tokens a split.
+
+    Raises:
+        UserError: the corpus has too few events for a validation set.
+    """
+    settings = {"view": config.view, "max_tokens": config.max_tokens, "validation": config.validation_share}
+    inputs = {"corpus": corpus.manifest.hash, "tokenizer": tokenizer.hash}
+    done = finished(out, stage_key(_STAGE, settings, seed, inputs))
+    if done is not None:
+        return done
+    split = split_by_time(corpus, config)
+    with produce(out, stage=_STAGE, config=settings, inputs=inputs, seed=seed) as work:
+        counts = _write(corpus, tokenizer, work.path, config, split.validation)
+        work.metrics.update(counts, split=split.rules)
+        work.licences.update(corpus.manifest.licences)
+    return finished(out, stage_key(_STAGE, settings, seed, inputs)) or _missing(out)
+
+
+def _missing(out: Path) -> Manifest:
+    raise UserError("the artifact vanished while it was being used", out)
+
+
+def split_by_time(corpus: Corpus, config: DataConfig) -> Split:
+    """Hold out each source's latest events; where times are missing, the last ones in file order.
+
+    Shuffled lines would leak: neighbours in a log are near-copies of each other.
+    """
+    columns = pa.Table.from_batches(list(corpus.batches(["source", "timestamp"], view=config.view)))
+    names = columns["source"].to_pandas().to_numpy() if columns.num_rows else np.array([])
+    times = columns["timestamp"].cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    validation = np.zeros(columns.num_rows, dtype=bool)
+    rules: dict[str, str] = {}
+    for name in sorted(set(names)):
+        rows = np.flatnonzero(names == name)
+        timed = np.isfinite(times[rows])
+        by_time = timed.mean() >= _TIMED_SHARE and np.unique(times[rows[timed]]).size > 1
+        # Events without a time go to training; equal times stay together on one side.
+        key = np.where(timed, times[rows], -np.inf) if by_time else np.arange(len(rows), dtype=np.float64)
+        cut = np.sort(key)[int(np.ceil(len(rows) * (1 - config.validation_share))) - 1]
+        validation[rows] = key > cut
+        rules[str(name)] = "time" if by_time else "file order"
+    if not validation.any() or validation.all():
+        raise UserError(
+            f"too few events for a validation set ({columns.num_rows})",
+            corpus.path,
+            "Add logs, or raise data.validation_share.",
+        )
+    return Split(validation, rules)
+
+
+def _write(
+    corpus: Corpus, tokenizer: LogTokenizer, folder: Path, config: DataConfig, validation: np.ndarray
+) -> dict[str, object]:
+    schema = pa.schema([("input_ids", pa.list_(pa.int32())), ("source", pa.string())])
+    counts = {split: {"events": 0, "pieces": 0, "tokens": 0} for split in SPLITS}
+    writers = {split: pq.ParquetWriter(folder / f"{split}.parquet", schema) for split in SPLITS}
+    row = 0
+    try:
+        with progress("tokenise", len(validation)) as advance:
+            for batch in corpus.batches(["text", "source"], view=config.view):
+                held_out = validation[row : row + batch.num_rows]
+                encoded = tokenizer.encode_batch(batch["text"].to_pylist())
+                for split, rows in zip(SPLITS, (~held_out, held_out), strict=True):
+                    chosen = np.flatnonzero(rows)
+                    _write_rows(writers[split], schema, tokenizer, encoded, batch, chosen, config, counts[split])
+                row += batch.num_rows
+                advance(batch.num_rows)
+    finally:
+        for writer in writers.values():
+            writer.close()
+    return dict(counts)
+
+
+def _write_rows(
+    writer: pq.ParquetWriter,
+    schema: pa.Schema,
+    tokenizer: LogTokenizer,
+    encoded: list[np.ndarray],
+    batch: pa.RecordBatch,
+    rows: np.ndarray,
+    config: DataConfig,
+    counts: dict[str, int],
+) -> None:
+    pieces, owners = [], []
+    for row in rows:
+        for piece in cut(encoded[row], tokenizer, config.max_tokens):
+            pieces.append(piece)
+            owners.append(row)
+    counts["events"] += len(rows)
+    counts["pieces"] += len(pieces)
+    counts["tokens"] += sum(len(piece) for piece in pieces)
+    if pieces:
+        offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int32)
+        lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(pieces).astype(np.int32)))
+        sources = batch["source"].take(pa.array(np.array(owners)))
+        writer.write_table(pa.Table.from_arrays([lists, sources], schema=schema))
+
+
+def cut(ids: np.ndarray, tokenizer: LogTokenizer, max_tokens: int) -> Iterator[np.ndarray]:
+    """Pieces of at most `max_tokens` ids, each between [CLS] and [SEP]; an empty event gives one empty piece."""
+    room = max_tokens - 2
+    for start in range(0, max(len(ids), 1), room):
+        yield np.concatenate([[tokenizer.cls_id], ids[start : start + room], [tokenizer.sep_id]])

@@ -1,0 +1,112 @@
+"""The packed forward is held to Hugging Face's own, for outputs and gradients."""
+
+import numpy as np
+import pytest
+import torch
+
+from logfm.configs.schema.pretrain import ModelConfig
+from logfm.pretrain.attention import distance_index, shift
+from logfm.pretrain.forward import hidden_states, masked_logits
+from logfm.pretrain.model import build, count_parameters
+from logfm.pretrain.packing import pack
+
+VOCABULARY = 300
+
+
+def random_model(**sizes):
+    """A small model whose biases and norms are not at their trivial initial values."""
+    config = ModelConfig(
+        **{"hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 48, "position_buckets": 8,
+           "max_relative_positions": 40} | sizes
+    )  # fmt: skip
+    model = build(config, VOCABULARY, pad_id=0, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def random_events(lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(5, VOCABULARY, size=length) for length in lengths]
+
+
+def hugging_face(model, events):
+    """Hidden states of each event by the padded forward of transformers."""
+    longest = max(map(len, events))
+    ids = torch.zeros(len(events), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, event in enumerate(events):
+        ids[row, : len(event)] = torch.from_numpy(event)
+        mask[row, : len(event)] = 1
+    states = model.deberta(ids, attention_mask=mask).last_hidden_state
+    return [states[row, : len(event)] for row, event in enumerate(events)]
+
+
+@pytest.mark.parametrize("lengths", [[2], [3, 3, 3], [2, 7, 30, 31, 64, 5, 90], [100, 2]])
+@pytest.mark.parametrize("grad", [True, False])
+def test_hidden_states_equal_hugging_faces(lengths, grad):
+    model, events = random_model(), random_events(lengths)
+    packed = pack(events)
+    with torch.set_grad_enabled(grad):
+        states = hidden_states(model, packed)
+    for number, expected in enumerate(hugging_face(model, events)):
+        torch.testing.assert_close(states[packed.event_T == number], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_gradients_equal_hugging_faces():
+    model, events = random_model(), random_events([4, 9, 25, 60, 10, 61])
+    weights = torch.randn(32, generator=torch.Generator().manual_seed(3))
+    (hidden_states(model, pack(events)) * weights).sum().backward()
+    ours = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    sum((states * weights).sum() for states in hugging_face(model, events)).backward()
+    compared = 0
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            scale = parameter.grad.abs().max().clamp(min=1e-3)
+            torch.testing.assert_close(ours[name] / scale, parameter.grad / scale, atol=1e-4, rtol=1e-4)
+            compared += 1
+    assert compared > 30
+
+
+def test_no_event_attends_to_another():
+    model, events = random_model(), random_events([6, 9, 9, 40])
+    alone = hidden_states(model, pack([events[2]]))
+    changed = [events[0][::-1].copy(), events[1] // 2, events[2], events[3] // 3]
+    packed = pack(changed)
+    torch.testing.assert_close(hidden_states(model, packed)[packed.event_T == 2], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_logits_equal_hugging_faces_at_the_masked_positions():
+    model, events = random_model(), random_events([12])
+    positions = torch.tensor([3, 7])
+    ours = masked_logits(model, hidden_states(model, pack(events)), positions)
+    expected = model(torch.from_numpy(events[0])[None]).logits[0, positions]
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_shift_selects_by_distance():
+    length = 5
+    scores = torch.arange(length * (2 * length - 1), dtype=torch.float).view(1, 1, length, -1)
+    expected = torch.stack(
+        [torch.stack([scores[0, 0, i, j - i + length - 1] for j in range(length)]) for i in range(length)]
+    )
+    torch.testing.assert_close(shift(scores)[0, 0], expected)
+
+
+def test_distances_fall_into_logarithmic_buckets():
+    index = distance_index(200, buckets=16, max_distance=64, device=torch.device("cpu"))
+    distance = torch.arange(199, -200, -1)
+    near = distance.abs() <= 8
+    assert torch.equal(index[near], distance[near] + 16)
+    assert index.min() == 0 and index.max() == 31
+    assert torch.all(index[:-1] >= index[1:])
+
+
+def test_same_seed_same_weights_and_the_count_is_right():
+    first, second = (build(ModelConfig(), 512, 0, seed=7) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    counted = count_parameters(first)
+    assert counted["total"] - counted["without_embeddings"] == 512 * 256
