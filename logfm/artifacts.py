@@ -195,9 +195,7 @@ def _locked(partial: Path, key: str, resumable: bool) -> Iterator[bool]:
         partial.mkdir(parents=True, exist_ok=True)
         lock = os.open(partial, os.O_RDONLY)
     except OSError as error:
-        raise UserError(
-            f"cannot write here ({error.strerror})", partial.parent, "Choose another --out."
-        ) from error
+        raise UserError(f"cannot write here ({error.strerror})", partial.parent, "Choose another --out.") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -251,8 +249,7 @@ def peak_memory() -> int:
 def _files(folder: Path) -> dict[str, File]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): File(bytes=path.stat().st_size, sha256=file_hash(path))
-        for path in paths
+        path.relative_to(folder).as_posix(): File(bytes=path.stat().st_size, sha256=file_hash(path)) for path in paths
     }
 
 

@@ -21,9 +21,7 @@ def say(message: str) -> None:
 
 def printable(text: str) -> str:
     """Replace control characters: a log line must not steer the terminal of the person who reads it."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def markup_safe(text: str) -> str:

@@ -24,10 +24,11 @@ class History(lightning.Callback):
         self._tokens = 0
         self._events = 0
         self._started = 0.0
+        self._tokens_before = 0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Drop what a killed run wrote after its last checkpoint."""
-        self._started = time.monotonic()
+        self._started, self._tokens_before = time.monotonic(), self._tokens
         if trainer.is_global_zero:
             kept = [row for row in read_history(self._path.parent) if row["step"] <= trainer.global_step]
             self._path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in kept))
@@ -62,8 +63,8 @@ class History(lightning.Callback):
             "step": trainer.global_step,
             "tokens": self._tokens,
             "events": self._events,
-            "seconds": round(pl_module.elapsed + 0.0, 3),
-            "tokens_per_second": self._tokens / seconds,
+            "seconds": round(pl_module.elapsed, 3),
+            "tokens_per_second": (self._tokens - self._tokens_before) / seconds,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
         } | {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
         with self._path.open("ab") as stream:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import datasets
 import numpy as np
@@ -14,8 +15,7 @@ from logfm.pretrain.masking import mask_events
 from logfm.pretrain.packing import Packed, cut_by_tokens, pack, plan_batches
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """A masked batch: packed corrupted events, the masked positions in packed order, and their original ids."""
 
     packed: Packed
@@ -56,6 +56,7 @@ class Shard:
     """Token ids of one split, memory-mapped by HF `datasets`."""
 
     def __init__(self, folder: Path, split: str) -> None:
+        datasets.disable_progress_bars()
         cache = folder.parent / ".cache"
         self._data = datasets.Dataset.from_parquet(
             str(folder / f"{split}.parquet"), cache_dir=str(cache), keep_in_memory=False
@@ -73,25 +74,25 @@ class Shard:
 
 class TrainBatches(IterableDataset[Batch]):
     """Endless training batches. Batch `n` of rank `r` depends on seed, n, r and the number of ranks alone, so a
-    resumed run sets `step` and sees what an unbroken one would have seen.
+    resumed run sets `start` and sees what an unbroken one would have seen.
     """
 
     def __init__(self, shard: Shard, masker: Masker, tokens_per_batch: int, rank: int, ranks: int) -> None:
         self.shard, self.masker, self.tokens = shard, masker, tokens_per_batch
         self.rank, self.ranks = rank, ranks
-        self.step = 0
+        self.start = 0
 
-    def steps_per_epoch(self) -> int:
-        """Steps in the first pass over the data."""
+    def per_epoch(self) -> int:
+        """Batches of one rank in the first pass over the data."""
         return len(plan_batches(self.shard.lengths, self.tokens, self.masker.seed)) // self.ranks
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batches from `step` on."""
+        """Yield batches from number `start` on."""
         first = 0
         for epoch in range(2**31):
             plan = plan_batches(self.shard.lengths, self.tokens, self.masker.seed + epoch)
             steps = len(plan) // self.ranks
-            for step in range(max(self.step - first, 0), steps):
+            for step in range(max(self.start - first, 0), steps):
                 number = (first + step) * self.ranks + self.rank
                 events = self.shard.events(np.sort(plan[step * self.ranks + self.rank]))
                 yield self.masker.batch(events, number, self.masker.config.share)

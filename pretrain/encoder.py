@@ -119,7 +119,5 @@ def load_encoder(folder: str | Path) -> PretrainedEncoder:
     except Exception as error:
         raise UserError(f"cannot read the encoder ({type(error).__name__})", path) from error
     if model.config.vocab_size != tokenizer.vocab_size:
-        raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}", path
-        )
+        raise UserError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}", path)
     return PretrainedEncoder(model.eval(), tokenizer, path)

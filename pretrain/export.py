@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from transformers import DebertaV2ForMaskedLM
+from transformers.utils import logging as transformers_logging
 
 from logfm.artifacts import Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.base import parse
@@ -108,6 +109,7 @@ def _plain(name: str) -> str:
 
 def write_encoder(model: DebertaV2ForMaskedLM, tokenizer: LogTokenizer, folder: Path) -> None:
     """Write weights (safetensors), configuration, tokenizer, and the mean pooling of sentence-transformers."""
+    transformers_logging.disable_progress_bar()
     model.eval().save_pretrained(folder, safe_serialization=True)
     tokenizer.save(folder)
     transformer, pooling = "sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"

@@ -22,9 +22,7 @@ def hidden_states(model: DebertaV2ForMaskedLM, packed: Packed) -> torch.Tensor:
     rows = torch.arange(2 * config.position_buckets, device=x_TD.device)
     positions_SD = encoder.LayerNorm(encoder.rel_embeddings(rows))
     indices = {
-        group.length: distance_index(
-            group.length, config.position_buckets, config.max_relative_positions, x_TD.device
-        )
+        group.length: distance_index(group.length, config.position_buckets, config.max_relative_positions, x_TD.device)
         for group in packed.groups
     }
     for layer in encoder.layer:
@@ -65,7 +63,8 @@ def _group(
         if group.gather_bL is not None:
             part = part.index_select(0, group.gather_bL)
         grids.append(part.view(group.events, group.length, heads, -1).transpose(1, 2))
-    out_bHLd = disentangled_attention(*grids, pos_q, pos_k, index_R, group.mask_b11L)
+    q_bHLd, k_bHLd, v_bHLd = grids
+    out_bHLd = disentangled_attention(q_bHLd, k_bHLd, v_bHLd, pos_q, pos_k, index_R, group.mask_b11L)
     out_nD = out_bHLd.transpose(1, 2).reshape(group.events * group.length, -1)
     return out_nD if group.scatter_n is None else out_nD.index_select(0, group.scatter_n)
 
@@ -74,8 +73,6 @@ def _table(projected_SD: torch.Tensor, heads: int) -> torch.Tensor:
     return projected_SD.view(projected_SD.shape[0], heads, -1).transpose(0, 1)
 
 
-def masked_logits(
-    model: DebertaV2ForMaskedLM, states_TD: torch.Tensor, positions_M: torch.Tensor
-) -> torch.Tensor:
+def masked_logits(model: DebertaV2ForMaskedLM, states_TD: torch.Tensor, positions_M: torch.Tensor) -> torch.Tensor:
     """Scores over the vocabulary at the given positions only; float (M, V)."""
     return model.lm_predictions(states_TD[positions_M], model.deberta.embeddings.word_embeddings)

@@ -21,10 +21,10 @@ class Masked:
     targets: np.ndarray
 
 
-def maskable_ids(delimiter_mask: np.ndarray, special_ids: Sequence[int], delimiters: bool) -> np.ndarray:
+def maskable_ids(delimiter_mask: np.ndarray, special_ids: np.ndarray, delimiters: bool) -> np.ndarray:
     """Which ids may be masked, bool (vocabulary,): content tokens; with `delimiters` all but the special ones."""
     maskable = np.ones_like(delimiter_mask, dtype=bool) if delimiters else ~delimiter_mask.astype(bool)
-    maskable[list(special_ids)] = False
+    maskable[special_ids] = False
     return maskable
 
 

@@ -4,8 +4,6 @@ Its modules hold the weights and name them; `logfm.pretrain.forward` runs them o
 is a plain Hugging Face model.
 """
 
-from typing import cast
-
 import torch
 from transformers import DebertaV2Config, DebertaV2ForMaskedLM
 
@@ -41,7 +39,7 @@ def build(model: ModelConfig, vocab_size: int, pad_id: int, seed: int) -> Debert
     """A model with random weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return cast(DebertaV2ForMaskedLM, DebertaV2ForMaskedLM(hf_config(model, vocab_size, pad_id)))
+        return DebertaV2ForMaskedLM(hf_config(model, vocab_size, pad_id))
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:

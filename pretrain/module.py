@@ -32,6 +32,8 @@ class MaskedLanguageModel(lightning.LightningModule):
     compares models with different vocabularies.
     """
 
+    byte_lengths: torch.Tensor
+
     def __init__(self, model: DebertaV2ForMaskedLM, train: TrainConfig, steps: int, byte_lengths: np.ndarray) -> None:
         super().__init__()
         self.model, self.train_config, self.steps = model, train, steps
@@ -72,8 +74,8 @@ class MaskedLanguageModel(lightning.LightningModule):
         """Log loss (nats a token), perplexity, masked accuracy and bits per byte over the whole sample."""
         sums = torch.stack(self._sums).sum(0)
         self._sums.clear()
-        gathered = self.all_gather(sums)
-        nats, right, count, size = (gathered if gathered.ndim == 1 else gathered.sum(0)).tolist()
+        gathered = torch.as_tensor(self.all_gather(sums)).view(-1, 4)
+        nats, right, count, size = gathered.sum(0).tolist()
         loss = nats / max(count, 1.0)
         self.log_dict(
             {
@@ -105,7 +107,10 @@ class MaskedLanguageModel(lightning.LightningModule):
         named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         decayed = [p for name, p in named if p.ndim >= 2]
         plain = [p for name, p in named if p.ndim < 2]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=1e-6)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,

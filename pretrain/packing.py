@@ -4,7 +4,7 @@ Shape legend: T tokens of a batch, B events, L tokens of the longest event of a 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ import torch
 _GROUP_WASTE = 0.1
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Events of similar length, next to each other in the packed batch; attention runs on a group at a time.
 
     `start:stop` are its tokens. Where lengths differ, `gather_bL` (int64, b·L) spreads the tokens to a padded grid,
@@ -30,8 +29,7 @@ class Group:
     mask_b11L: torch.Tensor | None
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """A packed batch: `ids_T` (int64), `event_T` (int64, the event of each token in the caller's order), groups."""
 
     ids_T: torch.Tensor

@@ -1,22 +1,33 @@
 """One pretraining run: token shards, training with checkpoints, and the exported encoder."""
 
+import logging
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from logfm.artifacts import Manifest, finished, partial_folder, produce, read_manifest, stage_key, write_atomic
+from logfm.artifacts import (
+    Manifest,
+    finished,
+    partial_folder,
+    produce,
+    read_manifest,
+    stage_key,
+    write_atomic,
+)
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.console import say
-from logfm.corpus import Corpus
+from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export
 from logfm.pretrain.callbacks import History, StopWhenDone, read_history
@@ -30,6 +41,14 @@ from logfm.tokenizer import LogTokenizer
 
 _STAGE = "pretrain"
 _WAIT_SECONDS = 3600.0
+# Warnings about Lightning's own use of torch, and about metrics that are reduced by hand here.
+_NOISE = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*torch.distributed.nn.functional.all_gather is deprecated",
+    r".*It is recommended to use `self.log\(.*sync_dist",
+    r".*does not have many workers",
+    r".*Checkpoint directory .* exists and is not empty",
+)
 # What a killed run needs to go on, and the finished artifact doesn't.
 CHECKPOINTS = "checkpoints"
 
@@ -84,7 +103,7 @@ def _fit(config: PretrainConfig, tokenizer: LogTokenizer, tokens: Path, folder: 
     train = config.train
     ranks = train.devices * train.nodes
     masker = Masker(
-        maskable_ids(tokenizer.delimiter_mask, tokenizer.special_ids, config.masking.delimiters),
+        maskable_ids(tokenizer.delimiter_mask, np.flatnonzero(tokenizer.byte_lengths == 0), config.masking.delimiters),
         tokenizer.mask_id,
         config.masking,
         config.seed,
@@ -92,38 +111,44 @@ def _fit(config: PretrainConfig, tokenizer: LogTokenizer, tokens: Path, folder: 
     rank = global_rank()
     batches = TrainBatches(Shard(tokens, "train"), masker, config.data.tokens_per_batch, rank, ranks)
     held_out = ValidationBatches(
-        Shard(tokens, "validation"), masker, config.data.tokens_per_batch, config.data.validation_tokens, rank, ranks
+        Shard(tokens, "validation"),
+        masker,
+        config.data.tokens_per_batch,
+        config.data.validation_tokens,
+        rank,
+        ranks,
     )
-    if batches.steps_per_epoch() < 1:
+    if batches.per_epoch() < 1:
         raise UserError(
             f"fewer batches than processes ({ranks})", tokens, "Lower data.tokens_per_batch or train.devices."
         )
-    steps = _steps(config, batches.steps_per_epoch())
+    steps = _steps(config, batches.per_epoch() // train.accumulate)
     model = build(config.model, tokenizer.vocab_size, tokenizer.pad_id, config.seed)
     module = MaskedLanguageModel(model, train, steps, tokenizer.byte_lengths)
+    parameters = count_parameters(model)
     if rank == 0:
-        _announce(module, batches, steps)
+        _announce(module, parameters, batches, steps)
     trainer = _trainer(config, folder, steps)
-    resume = _resume(folder / CHECKPOINTS, batches)
+    resume = _resume(folder / CHECKPOINTS, batches, train.accumulate)
     loaders = [DataLoader(data, batch_size=None) for data in (batches, held_out)]
     trainer.fit(module, loaders[0], loaders[1], ckpt_path=resume)
     if trainer.interrupted:
         raise LogfmError("training was interrupted; the same command resumes it")
-    trainer.validate(module, loaders[1], verbose=False)
+    # Saved first: validation makes DeepSpeed start again for inference, without optimiser shards to save.
     trainer.save_checkpoint(folder / export.FINAL, weights_only=True)
-    history = read_history(folder)
-    return _metrics(module, history, trainer.callback_metrics)
+    trainer.validate(module, loaders[1], verbose=False)
+    return {"parameters": parameters, **_metrics(read_history(folder), trainer.callback_metrics)}
 
 
 def _steps(config: PretrainConfig, steps_per_epoch: int) -> int:
     """Optimizer steps until the nearer of the limits that count steps."""
     limits = [config.train.steps or 2**31]
     if config.train.epochs is not None:
-        limits.append(max(1, round(config.train.epochs * steps_per_epoch)))
+        limits.append(max(1, round(config.train.epochs * max(1, steps_per_epoch))))
     return min(limits)
 
 
-def _announce(module: MaskedLanguageModel, batches: TrainBatches, steps: int) -> None:
+def _announce(module: MaskedLanguageModel, parameters: dict[str, int], batches: TrainBatches, steps: int) -> None:
     """Say what is to come before it starts: size, data, the time and memory to expect."""
     start = time.monotonic()
     sample = next(iter(batches))
@@ -132,7 +157,6 @@ def _announce(module: MaskedLanguageModel, batches: TrainBatches, steps: int) ->
     nll.sum().backward()
     module.zero_grad(set_to_none=True)
     seconds = time.monotonic() - start
-    parameters = count_parameters(module.model)
     tokens = int(batches.shard.lengths.sum())
     minutes = steps * seconds / 60
     if module.train_config.minutes is not None:
@@ -148,6 +172,10 @@ def _announce(module: MaskedLanguageModel, batches: TrainBatches, steps: int) ->
 
 def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trainer:
     train = config.train
+    # Lightning's own lines (devices, tips) drown what people need to see; warnings still come.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     checkpoints = ModelCheckpoint(
         folder / CHECKPOINTS,
@@ -167,10 +195,10 @@ def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trai
         precision=train.precision,
         max_steps=steps,
         gradient_clip_val=train.gradient_clip,
-        val_check_interval=train.validate_every,
+        val_check_interval=train.validate_every * train.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        limit_val_batches=1.0,
+        accumulate_grad_batches=train.accumulate,
         log_every_n_steps=10,
         logger=TensorBoardLogger(folder, name=None, version="tensorboard"),
         callbacks=[checkpoints, History(folder, every=10), StopWhenDone()],
@@ -182,23 +210,21 @@ def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trai
     )
 
 
-def _resume(folder: Path, batches: TrainBatches) -> Path | None:
+def _resume(folder: Path, batches: TrainBatches, accumulate: int) -> Path | None:
     """The newest checkpoint, and the data's position set to it."""
     steps = sorted((int(path.stem.partition("=")[2]), path) for path in folder.glob("step=*.ckpt"))
     if not steps:
         return None
-    batches.step, path = steps[-1]
-    say(f"resuming at step {batches.step}")
+    step, path = steps[-1]
+    batches.start = step * accumulate
+    say(f"resuming at step {step}")
     return path
 
 
-def _metrics(
-    module: MaskedLanguageModel, history: list[dict[str, Any]], last: Mapping[str, Any]
-) -> dict[str, Any]:
+def _metrics(history: list[dict[str, Any]], last: Mapping[str, Any]) -> dict[str, Any]:
     final = {name: float(value) for name, value in last.items() if name.startswith("validation_")}
     done = history[-1] if history else {"step": 0, "tokens": 0, "tokens_per_second": 0.0}
-    speed = {name: done[name] for name in ("step", "tokens", "tokens_per_second")}
-    return {**final, **speed, "parameters": count_parameters(module.model)}
+    return {**final, **{name: done[name] for name in ("step", "tokens", "tokens_per_second")}}
 
 
 def _await_manifest(folder: Path) -> Manifest:

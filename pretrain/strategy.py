@@ -29,12 +29,11 @@ def build_strategy(config: TrainConfig) -> Any:
     if not on_cpu:
         return DeepSpeedStrategy(**options)
 
-    class CPUDeepSpeedStrategy(DeepSpeedStrategy):  # type: ignore[misc]
+    class CPUDeepSpeedStrategy(DeepSpeedStrategy):
         """Lightning's strategy refuses CPUs; DeepSpeed itself runs on them, over gloo."""
 
         def setup_environment(self) -> None:
-            """Skip the check for CUDA and start the process group."""
-            self.accelerator.setup_device(self.root_device)
+            """Start the process group without the check for CUDA."""
             self._init_deepspeed_distributed()
 
         @property

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from logfm.artifacts import Manifest, finished, produce, stage_key
 from logfm.configs.schema.pretrain import DataConfig
 from logfm.console import progress
-from logfm.corpus import Corpus
+from logfm.corpus.store import Corpus
 from logfm.errors import UserError
 from logfm.tokenizer import LogTokenizer
 
@@ -29,9 +29,7 @@ class Split:
     rules: dict[str, str]
 
 
-def build_tokens(
-    corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: DataConfig, seed: int = 0
-) -> Manifest:
+def build_tokens(corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: DataConfig, seed: int = 0) -> Manifest:
     """Write `train-*.parquet` and `validation.parquet` (`input_ids` with [CLS] and [SEP], `source`).
 
     Events above `max_tokens` are cut into pieces; the manifest counts events, pieces and tokens a split.

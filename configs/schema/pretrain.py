@@ -74,6 +74,8 @@ class TrainConfig(Config):
     """Passes over the training tokens at most."""
     minutes: float | None = Field(None, gt=0)
     """Minutes of training at most; the learning-rate schedule follows the clock when it is the nearest limit."""
+    accumulate: int = Field(1, gt=0)
+    """Batches whose gradients are averaged before an optimizer step."""
     learning_rate: float = Field(1e-3, gt=0)
     """Peak learning rate."""
     warmup_share: float = Field(0.05, ge=0, lt=1)

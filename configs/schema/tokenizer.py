@@ -1,4 +1,5 @@
-"""Settings of the tokenizer: how large, trained on how much, and how text is cut before the byte pairs merge."""
+"""Settings of the tokenizer: how large, trained on how much, and how text is cut before the byte pairs
+merge."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ MIN_VOCAB_SIZE = 320
 def _multiple(size: int) -> int:
     if size < MIN_VOCAB_SIZE:
         raise ValueError(
-            f"the 256 bytes and the special tokens need {MIN_VOCAB_SIZE} or more, a multiple of {VOCAB_MULTIPLE}"
+            f"256 bytes and the special tokens need {MIN_VOCAB_SIZE} or more, a multiple of {VOCAB_MULTIPLE}"
         )
     if size % VOCAB_MULTIPLE:
         lower = size // VOCAB_MULTIPLE * VOCAB_MULTIPLE
@@ -27,23 +28,26 @@ VocabSize = Annotated[int, AfterValidator(_multiple)]
 class PolicyConfig(Config):
     """How runs of content and delimiters are cut before byte pairs merge; every choice is lossless.
 
-    Content is ASCII letters and digits and every character beyond ASCII; delimiters are the other ASCII characters.
+    Content is ASCII letters and digits and every character beyond ASCII; delimiters are the other ASCII
+    characters.
     """
 
     digits: Literal["whole", "runs", "triplets", "single"] = "whole"
-    """whole: digits stay with the letters beside them; runs: digits and letters part; triplets: and at most three
-    digits a piece, from the left; single: every digit alone."""
+    """whole: digits stay with the letters beside them; runs: digits and letters part; triplets: and at most
+    three digits a piece, from the left; single: every digit alone."""
     hex: Literal["plain", "quads", "pairs"] = "plain"
-    """quads, pairs: a run of 8 to 128 hexadecimal digits with a letter among them is cut every 4 or 2 characters."""
+    """quads, pairs: a run of 8 to 128 hexadecimal digits with a letter among them is cut every 4 or 2
+    characters."""
     guid: Literal["plain", "quads"] = "plain"
     """quads: the groups of a GUID are cut every 4 characters; plain: its groups are runs like any other."""
     base64: Literal["plain", "octets"] = "plain"
-    """octets: a run of 32 or more ASCII letters and digits is cut every 8 characters, but for its last 24 to 31."""
+    """octets: a run of 32 or more ASCII letters and digits is cut every 8 characters, but for its last 24 to
+    31."""
     case: Literal["kept", "camel"] = "kept"
     """camel: camelCase parts before each capitalised word; kept: letter case cuts nothing."""
     whitespace: Literal["runs", "single"] = "runs"
-    """runs: white space and control characters in a row may merge; single: each is a token. The one space before a
-    run of content or punctuation always belongs to that run."""
+    """runs: white space and control characters in a row may merge; single: each is a token. The one space
+    before a run of content or punctuation always belongs to that run."""
     underscore: Literal["content", "delimiter"] = "content"
     """Whether `_` counts as a letter or as punctuation."""
 
@@ -57,16 +61,30 @@ class TokenizerConfig(Config):
     """Training of a byte-level BPE tokenizer on a corpus (SecEncoder, section 3.2)."""
 
     vocab_size: VocabSize | Literal["auto"] = 29_952
-    """Tokens, special ones included; a multiple of 64. `auto` takes what the corpus bears: every merge whose pair
-    occurs at least `min_frequency` times in the sample, down to a multiple of 64, at most `vocab_size_limit`."""
+    """Tokens, special ones included; a multiple of 64. `auto` takes what the corpus bears: every merge whose
+    pair occurs at least `min_frequency` times in the sample, down to a multiple of 64, at most
+    `vocab_size_limit`."""
     vocab_size_limit: VocabSize = 29_952
     """The largest vocabulary that `auto` takes, tokens."""
     min_frequency: Annotated[int, Field(ge=1)] = 4
     """Occurrences in the sample that a pair needs to become a token."""
     sample_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
-    """UTF-8 bytes drawn for training, shared equally among the sources; a source with less gives all it has, and its
-    rest goes to the others."""
+    """UTF-8 bytes drawn for training, shared equally among the sources; a source with less gives all it has,
+    and its rest goes to the others."""
     seed: int = 0
     """Seed of the draw."""
     policy: PolicyConfig = PolicyConfig()
     """How text is cut before byte pairs merge."""
+
+
+class ExtensionConfig(Config):
+    """More vocabulary for a trained tokenizer, learned from new telemetry; its policy stays."""
+
+    add: Annotated[int, Field(ge=VOCAB_MULTIPLE, multiple_of=VOCAB_MULTIPLE)] = 1024
+    """New tokens, a multiple of 64."""
+    min_frequency: Annotated[int, Field(ge=1)] = 4
+    """Occurrences in the sample that a pair needs to become a token."""
+    sample_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
+    """UTF-8 bytes drawn for training, shared equally among the sources."""
+    seed: int = 0
+    """Seed of the draw."""

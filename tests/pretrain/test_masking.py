@@ -7,7 +7,7 @@ from logfm.configs.schema.pretrain import MaskingConfig
 from logfm.pretrain.data import Masker
 from logfm.pretrain.masking import mask_events, maskable_ids
 
-MASK, SPECIAL, VOCABULARY = 4, (0, 1, 2, 3, 4), 100
+MASK, SPECIAL, VOCABULARY = 4, np.arange(5), 100
 DELIMITERS = np.zeros(VOCABULARY, dtype=bool)
 DELIMITERS[5:30] = True
 

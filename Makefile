@@ -1,0 +1,32 @@
+# Two commands for a fresh clone: `make quickstart` and `make test`. Nothing but python3 (3.11 or later) is assumed.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out/quickstart
+BIN := $(VENV)/bin
+# Keeps the current folder off the module path: the rooms have common names and must only be found inside logfm.
+export PYTHONSAFEPATH = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: quickstart test lint clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt "torch==2.13.0"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+quickstart: $(VENV)/.installed
+	$(BIN)/logfm quickstart $(INPUT) --out $(OUT)
+	@echo "open $(OUT)/report.html"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) out dist

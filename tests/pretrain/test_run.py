@@ -1,0 +1,221 @@
+"""Whole pretraining runs: they learn, they resume, and other libraries open what they leave."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from logfm.artifacts import read_manifest
+from logfm.errors import LogfmError, UserError
+from logfm.pretrain import export_checkpoint, load_encoder, pretrain
+from logfm.pretrain.callbacks import read_history
+from logfm.pretrain.module import learning_rate_factor
+
+RUN = """
+import sys
+from logfm.configs.schema.pretrain import PretrainConfig
+from logfm.pretrain import pretrain
+pretrain(PretrainConfig.model_validate_json(sys.argv[1]))
+"""
+
+
+def losses(run):
+    """Training loss by step."""
+    return {row["step"]: row["train_loss"] for row in read_history(run) if "train_loss" in row}
+
+
+def start(config):
+    """The same run in a process of its own."""
+    environment = os.environ | {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUN, config.model_dump_json()]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_it_learns_and_its_folder_opens_elsewhere(configure, tmp_path):
+    outcome = pretrain(configure(tmp_path, train={"steps": 150, "validate_every": 50}))
+    history = [row for row in read_history(tmp_path / "run") if "validation_loss" in row]
+    assert history[-1]["validation_loss"] < 0.75 * history[0]["validation_loss"]
+    metrics = outcome.run.metrics
+    assert metrics["validation_accuracy"] > 0.3
+    assert metrics["validation_perplexity"] == pytest.approx(np.exp(metrics["validation_loss"]))
+    assert 0 < metrics["validation_bits_per_byte"] < 8
+    assert outcome.encoder.licences == ["CC0-1.0"]
+
+    encoder = load_encoder(tmp_path / "encoder")
+    texts = ["Jan  5 10:00:00 host1 sshd[4]: session opened for user root from 10.0.1.1", "", "é \x00 [MASK]"]
+    ids = encoder.tokenizer.encode_batch(texts)
+    ours = encoder.mean_pool(ids)
+
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "encoder")
+    model = AutoModel.from_pretrained(tmp_path / "encoder").eval()
+    for text, own_ids, vector in zip(texts, ids, ours, strict=True):
+        encoded = tokenizer(text, return_tensors="pt")
+        assert encoded["input_ids"][0, 1:-1].tolist() == own_ids.tolist()
+        with torch.no_grad():
+            states = model(**encoded).last_hidden_state[0]
+        np.testing.assert_allclose(states.mean(0).numpy(), vector, atol=1e-4)
+
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(tmp_path / "encoder"), device="cpu").encode(texts)
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_the_surprise_is_that_of_masked_tokens(configure, tmp_path):
+    pretrain(configure(tmp_path, train={"steps": 120}))
+    encoder = load_encoder(tmp_path / "encoder")
+    usual, strange = encoder.tokenizer.encode_batch(
+        [f"Jan  5 10:00:00 host1 sshd[4]: session {verb} for user root from 10.0.1.1" for verb in ("opened", "wiped!")]
+    )
+    surprise = encoder.masked_nll(usual)
+    assert np.array_equal(np.isnan(surprise), encoder.tokenizer.delimiter_mask[usual])
+    assert np.nansum(encoder.masked_nll(strange)) > np.nansum(surprise)
+    # By hand: mask every seventh content token, starting with the second, through Hugging Face's forward.
+    content = np.flatnonzero(~np.isnan(surprise))[1::7]
+    hidden = np.concatenate([[encoder.tokenizer.cls_id], usual, [encoder.tokenizer.sep_id]])
+    hidden[content + 1] = encoder.tokenizer.mask_id
+    with torch.no_grad():
+        logits = encoder.model(torch.from_numpy(hidden)[None]).logits[0, content + 1]
+    expected = -logits.log_softmax(-1)[torch.arange(len(content)), torch.from_numpy(usual[content]).long()]
+    np.testing.assert_allclose(surprise[content], expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_with_the_same_losses(configure, tmp_path):
+    finish(start(configure(tmp_path / "whole")))
+    config = configure(tmp_path / "killed")
+    process = start(config)
+    partial = tmp_path / "killed" / ".run.partial"
+    deadline = time.monotonic() + 240
+    while not list((partial / "checkpoints").glob("step=10.ckpt")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "run").exists()
+    assert "resuming at step" in finish(start(config))
+    whole, resumed = losses(tmp_path / "whole" / "run"), losses(tmp_path / "killed" / "run")
+    assert sorted(whole) == [10, 20, 30]
+    assert resumed == whole
+    weights = [load_encoder(tmp_path / name / "encoder").model.state_dict() for name in ("whole", "killed")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_finished_run_is_reused_and_another_is_refused(configure, tmp_path):
+    config = configure(tmp_path, train={"steps": 2})
+    first = pretrain(config)
+    assert pretrain(config).run.created == first.run.created
+    with pytest.raises(UserError, match="another pretrain run"):
+        pretrain(configure(tmp_path, train={"steps": 3}))
+
+
+def test_any_checkpoint_can_be_exported(configure, tmp_path):
+    pretrain(configure(tmp_path, train={"steps": 12}))
+    checkpoint = tmp_path / "run" / "checkpoints" / "step=10.ckpt"
+    export_checkpoint(checkpoint, tmp_path / "ten")
+    assert read_manifest(tmp_path / "ten", "encoder")
+    ten, final = (load_encoder(tmp_path / name).model.state_dict() for name in ("ten", "encoder"))
+    assert any(not torch.equal(ten[name], final[name]) for name in ten)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot read the checkpoint"):
+        export_checkpoint(checkpoint, tmp_path / "broken")
+    with pytest.raises(UserError, match="no checkpoint"):
+        export_checkpoint(tmp_path / "nothing", tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
+
+
+def test_a_run_stops_when_its_minutes_are_over(configure, tmp_path):
+    outcome = pretrain(configure(tmp_path, train={"steps": 100_000, "minutes": 0.05, "validate_every": 10**6}))
+    assert 0 < outcome.run.metrics["step"] < 100_000
+    last = read_history(tmp_path / "run")[-1]
+    assert "validation_loss" in last
+    assert [row for row in read_history(tmp_path / "run") if "train_loss" in row][-1]["learning_rate"] < 0.005
+
+
+def test_a_nan_loss_ends_the_run_in_one_line(configure, tmp_path):
+    with pytest.raises(LogfmError, match="the loss is nan at step"):
+        pretrain(configure(tmp_path, train={"learning_rate": 1e30}))
+
+
+def test_more_processes_than_batches_is_refused(configure, tmp_path):
+    config = configure(tmp_path, data={"tokens_per_batch": 10**6}, train={"devices": 2})
+    with pytest.raises(UserError, match="fewer batches than processes"):
+        pretrain(config)
+
+
+def test_the_schedule_warms_up_holds_and_decays():
+    factors = [learning_rate_factor(p, warmup=0.1, decay=0.4) for p in (0.0, 0.05, 0.1, 0.6, 0.8, 1.0)]
+    assert factors[0] > 0
+    assert factors[1:] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_deepspeed_on_two_processes_equals_one_with_the_same_global_batch(configure, tmp_path, stage):
+    deepspeed = {
+        "strategy": "deepspeed",
+        "devices": 2,
+        "zero_stage": stage,
+        "steps": 4,
+        "checkpoint_every": 2,
+    }
+    config = configure(tmp_path / "two", data={"tokens_per_batch": 512}, train=deepspeed)
+    script = tmp_path / "train.py"
+    script.write_text(RUN.replace("sys.argv[1]", repr(config.model_dump_json())))
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    finish(process)
+    run = tmp_path / "two" / "run"
+    assert (run / "checkpoints" / "final.ckpt" / "checkpoint").is_dir()
+    shards = list((run / "checkpoints" / "final.ckpt").rglob("*optim_states.pt"))
+    assert len(shards) == 2
+    encoder = load_encoder(tmp_path / "two" / "encoder")
+    assert len(encoder.mean_pool(encoder.tokenizer.encode_batch(["session opened for user root"]))[0]) == 32
+    recorded = json.loads((tmp_path / "two" / "run" / "manifest.json").read_text())["metrics"]
+    one = pretrain(configure(tmp_path / "one", data={"tokens_per_batch": 512}, train={"steps": 4, "accumulate": 2}))
+    assert recorded["validation_loss"] == pytest.approx(one.run.metrics["validation_loss"], rel=1e-4)
+
+
+def test_every_shipped_recipe_is_valid():
+    from logfm.configs import load, recipes
+    from logfm.configs.schema.pretrain import PretrainConfig
+
+    names = [name for name in recipes() if name.startswith("pretrain/")]
+    assert names
+    for name in names:
+        assert isinstance(load(PretrainConfig, name), PretrainConfig)
+
+
+def test_a_typo_in_a_configuration_names_the_key(tmp_path):
+    from logfm.configs import load
+    from logfm.configs.schema.pretrain import PretrainConfig
+
+    path = Path(tmp_path) / "bad.yaml"
+    path.write_text("corpus: a\ntokenizer: b\nout: c\ntrain: {steps: 3, lerning_rate: 1}\n")
+    with pytest.raises(UserError, match=r"unknown key train.lerning_rate \(did you mean learning_rate\?\)"):
+        load(PretrainConfig, path)
