@@ -50,9 +50,7 @@ class Corpus:
         kept = None if view is None else self.kept_rows(view)
         start = 0
         for shard in self._shards():
-            for batch in pq.ParquetFile(shard).iter_batches(
-                batch_size=rows, columns=columns and list(columns)
-            ):
+            for batch in pq.ParquetFile(shard).iter_batches(batch_size=rows, columns=columns and list(columns)):
                 end = start + batch.num_rows
                 if kept is None:
                     yield batch

@@ -32,15 +32,15 @@ class PolicyConfig(Config):
     characters.
     """
 
-    digits: Literal["whole", "runs", "triplets", "single"] = "whole"
-    """whole: digits stay with the letters beside them; runs: digits and letters part; triplets: and at most
-    three digits a piece, from the left; single: every digit alone."""
-    hex: Literal["plain", "quads", "pairs"] = "plain"
+    digits: Literal["whole", "runs", "quads", "triplets", "single"] = "whole"
+    """whole: digits stay with the letters beside them; runs: digits and letters part; quads, triplets,
+    single: and at most four, three or one digit a piece, from the left."""
+    hex: Literal["plain", "quads", "pairs"] = "pairs"
     """quads, pairs: a run of 8 to 128 hexadecimal digits with a letter among them is cut every 4 or 2
     characters."""
-    guid: Literal["plain", "quads"] = "plain"
+    guid: Literal["plain", "quads"] = "quads"
     """quads: the groups of a GUID are cut every 4 characters; plain: its groups are runs like any other."""
-    base64: Literal["plain", "octets"] = "plain"
+    base64: Literal["plain", "octets"] = "octets"
     """octets: a run of 32 or more ASCII letters and digits is cut every 8 characters, but for its last 24 to
     31."""
     case: Literal["kept", "camel"] = "kept"
@@ -66,11 +66,13 @@ class TokenizerConfig(Config):
     `vocab_size_limit`."""
     vocab_size_limit: VocabSize = 29_952
     """The largest vocabulary that `auto` takes, tokens."""
-    min_frequency: Annotated[int, Field(ge=1)] = 4
-    """Occurrences in the sample that a pair needs to become a token."""
+    min_frequency: Annotated[int, Field(ge=1)] = 8
+    """Occurrences in the sample, repeats included, that a pair needs to become a token."""
     sample_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
-    """UTF-8 bytes drawn for training, shared equally among the sources; a source with less gives all it has,
-    and its rest goes to the others."""
+    """UTF-8 bytes drawn for training, shared equally among the sources; what a source cannot fill goes to the
+    others."""
+    max_repeats: Annotated[int, Field(ge=1)] = 4
+    """Times that the text of a source is drawn at most, so that a small source counts beside large ones."""
     seed: int = 0
     """Seed of the draw."""
     policy: PolicyConfig = PolicyConfig()

@@ -1,0 +1,151 @@
+"""The corpus stage: files in, a folder of Parquet shards with views, rejects and a manifest out."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from logfm.artifacts import MANIFEST, Manifest, Work, file_hash, finished, produce, read_manifest, stage_key
+from logfm.configs.schema.corpus import CorpusConfig
+from logfm.console import progress
+from logfm.corpus.dedup import exact_copies, write_view
+from logfm.corpus.discover import Input, discover, shown_path
+from logfm.corpus.events import Reject
+from logfm.corpus.shards import REJECT_SCHEMA, parquet_writer, reject_batch
+from logfm.corpus.store import EVENTS, REJECTS
+from logfm.corpus.survey import describe
+from logfm.corpus.tasks import Document, plan
+from logfm.corpus.workers import run_tasks
+from logfm.errors import UserError
+
+STAGE = "corpus"
+
+
+def build(
+    inputs: Sequence[str | Path], out: Path, config: CorpusConfig | None = None, *, workers: int | None = None
+) -> Manifest:
+    """Read `inputs` into the corpus folder `out`; the same bytes and configuration give the same corpus.
+
+    A finished `out` of the same inputs and configuration is left as it is. `workers` processes read (all cores by
+    default, one for small inputs); their number changes nothing in the result.
+
+    Raises:
+        UserError: a path is missing, nothing was found, no event was read, or `out` is taken.
+        LogfmError: the disk is full or a worker died.
+    """
+    config = config or CorpusConfig()
+    _check_places(inputs, out)
+    found, rejects = discover(inputs)
+    found, hashes = _hashes(found, rejects)
+    if not hashes:
+        raise UserError(
+            f"nothing to read ({_reasons(Counter(one.reason for one in rejects))})", ", ".join(map(str, inputs))
+        )
+    document = config.dump()
+    if done := finished(out, stage_key(STAGE, document, 0, hashes)):
+        return done
+    with produce(out, stage=STAGE, config=document, inputs=hashes) as work:
+        _run(work, found, rejects, config, workers)
+    return read_manifest(out, STAGE)
+
+
+def _run(
+    work: Work, found: Sequence[Input], rejects: Sequence[Reject], config: CorpusConfig, workers: int | None
+) -> None:
+    # A name of its own: a worker of a killed run, still busy for a moment, finds its folder gone.
+    spool, events = Path(tempfile.mkdtemp(prefix="spool-", dir=work.path)), work.path / EVENTS
+    events.mkdir()
+    tasks = plan(found, config)
+    with progress("Reading", sum(task["bytes"] for task in tasks)) as advance:
+        results = run_tasks(tasks, spool, config, workers, advance)
+    facts = describe([file for result in results for file in result["files"]], rejects)
+    total = facts["events"]
+    if not total:
+        raise UserError(f"no event was read ({_reasons(facts['rejects'])})", ", ".join(one.name for one in found[:3]))
+    for number, shard in enumerate(shard for result in results for shard in result["shards"]):
+        (spool / shard).rename(events / f"part-{number:05d}.parquet")
+    _write_rejects(work.path / REJECTS, rejects, [_spooled(spool, task, "rejects.parquet") for task in tasks])
+    work.licences.update(config.licences)
+    work.metrics.update(facts)
+    if "exact" in config.dedup:
+        copies = exact_copies([_spooled(spool, task, "hashes") for task in tasks], total)
+        work.metrics["unique"] = write_view(copies, work.path / "views" / "exact.parquet")
+        work.metrics["duplicates"] = total - work.metrics["unique"]
+        for source, count in _kept_per_source(events, copies).items():
+            work.metrics["sources"][source]["duplicates"] = work.metrics["sources"][source]["events"] - count
+    work.metrics["rejected"] = sum(facts["rejects"].values())
+    work.metrics["reader_peak_memory_bytes"] = max(result["peak_memory_bytes"] for result in results)
+    for path in spool.iterdir():
+        path.unlink()
+    spool.rmdir()
+
+
+def _check_places(inputs: Sequence[str | Path], out: Path) -> None:
+    for given in inputs:
+        folder = Path(given)
+        if (folder / MANIFEST).is_file():
+            raise UserError("this is a logfm artifact already, no raw logs", given)
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise UserError("the output folder lies inside the input", out, "Choose another --out.")
+
+
+def _hashes(found: Sequence[Input], rejects: list[Reject]) -> tuple[list[Input], dict[str, str]]:
+    """SHA-256 of each input's bytes; an input that cannot be read becomes a reject."""
+
+    def attempt(one: Input) -> str | OSError:
+        try:
+            return file_hash(one.path)
+        except OSError as error:
+            return error
+
+    hashes: dict[str, str] = {}
+    kept: list[Input] = []
+    with ThreadPoolExecutor() as pool:
+        for one, result in zip(found, pool.map(attempt, found), strict=True):
+            if isinstance(result, OSError):
+                rejects.append(Reject(shown_path(one.path), 0, f"cannot be read ({result.strerror or result})"))
+            else:
+                hashes[one.name] = result
+                kept.append(one)
+    return kept, hashes
+
+
+def _spooled(spool: Path, task: Document, kind: str) -> Path:
+    return spool / f"task-{task['task']:06d}.{kind}"
+
+
+def _reasons(reasons: Mapping[str, int]) -> str:
+    return "; ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items())[:5]) or "no files"
+
+
+def _write_rejects(path: Path, first: Sequence[Reject], parts: Sequence[Path]) -> None:
+    with parquet_writer(path, REJECT_SCHEMA) as writer:
+        if first:
+            writer.write_batch(reject_batch(first))
+        for part in parts:
+            for batch in pq.ParquetFile(part).iter_batches():
+                writer.write_batch(batch)
+
+
+def _kept_per_source(events: Path, copies: npt.NDArray[np.int32]) -> Counter[str]:
+    """Events of each source that the exact view keeps."""
+    kept: Counter[str] = Counter()
+    start = 0
+    for column in _columns(events, "source"):
+        chosen = column.filter(copies[start : start + len(column)] > 0)
+        start += len(column)
+        kept.update({entry["values"]: entry["counts"] for entry in pc.value_counts(chosen).to_pylist()})
+    return kept
+
+
+def _columns(events: Path, name: str) -> Iterator[Any]:
+    for shard in sorted(events.iterdir()):
+        for batch in pq.ParquetFile(shard).iter_batches(columns=[name]):
+            yield batch.column(0)

@@ -1,0 +1,92 @@
+"""Windows event logs (EVTX), with the package `evtx`; offsets from the record headers in the file."""
+
+import struct
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+import orjson
+
+from logfm.corpus.events import Event
+from logfm.corpus.leaf import Leaf
+from logfm.corpus.readers.schemas import map_record
+from logfm.corpus.streams import BrokenInput
+
+_SPOOL_MEMORY = 64 << 20
+_CHUNK = 65536
+_HEADER = 512  # bytes of a chunk before its first record
+_FREE = 48  # where a chunk says at which of its bytes the free space begins
+_RECORD = struct.Struct("<4sIQ")
+_MAGIC = b"\x2a\x2a\x00\x00"
+
+
+def recognise(leaf: Leaf) -> str | None:
+    """The file signature `ElfFile`."""
+    return "signature ElfFile" if leaf.head.startswith(b"ElfFile\0") else None
+
+
+def read(leaf: Leaf) -> Iterator[Event]:
+    """One event a record: `text` is its JSON on one line, `offset` the record's header in the file.
+
+    Raises:
+        BrokenInput: the file is truncated, after the records that could be read.
+    """
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as spool:
+        fault: BrokenInput | None = None
+        try:
+            for chunk in leaf.stream.chunks():
+                spool.write(chunk)
+        except BrokenInput as error:
+            fault = error
+        offsets = _offsets(spool)
+        spool.seek(0)
+        for record in _records(leaf, spool):
+            number = record["event_record_id"]
+            places = offsets.get(number)
+            text = record["data"]
+            yield leaf.event(places.pop(0) if places else 0, text, **map_record(orjson.loads(text), leaf.clock))
+        for places in offsets.values():
+            for place in places:
+                leaf.reject(place, "damaged record", _MAGIC)
+        if fault is not None:
+            raise fault
+
+
+def _records(leaf: Leaf, spool: IO[bytes]) -> Iterator[dict[str, Any]]:
+    from evtx import PyEvtxParser
+
+    try:
+        records: Any = PyEvtxParser(spool, number_of_threads=1).records_json()
+    except (RuntimeError, OSError, ValueError) as error:
+        leaf.reject(0, f"damaged EVTX file ({_short(error)})", leaf.head[:16])
+        return
+    while True:
+        try:
+            yield next(records)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, ValueError) as error:
+            leaf.reject(0, f"damaged EVTX record ({_short(error)})")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def _offsets(spool: IO[bytes]) -> dict[int, list[int]]:
+    """Byte offsets of the record headers by record number, walking each chunk from its first record."""
+    found: dict[int, list[int]] = {}
+    base = 4096
+    spool.seek(base)
+    while chunk := spool.read(_CHUNK):
+        at = _HEADER
+        # Behind the free space lie remains of earlier records.
+        end = min(len(chunk), int.from_bytes(chunk[_FREE : _FREE + 4], "little"))
+        while chunk.startswith(b"ElfChnk\0") and at + _RECORD.size <= end:
+            magic, size, number = _RECORD.unpack_from(chunk, at)
+            if magic != _MAGIC or size < _RECORD.size:
+                break
+            found.setdefault(number, []).append(base + at)
+            at += size
+        base += len(chunk)
+    return found

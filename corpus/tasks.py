@@ -1,0 +1,148 @@
+"""The work of a build, cut into tasks by the inputs alone, so that any number of workers gives the same corpus."""
+
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from logfm.configs.schema.corpus import CorpusConfig
+from logfm.corpus.discover import Input, opened
+from logfm.corpus.events import Event, Reject
+from logfm.corpus.read import Part, read_input
+from logfm.corpus.shards import REJECT_SCHEMA, ShardWriter, in_batches, parquet_writer, reject_batch
+from logfm.corpus.tally import Tally
+from logfm.corpus.unpack import kind_of
+from logfm.corpus.zips import zip_sizes
+
+Document = dict[str, Any]
+_PACKED = {"gzip": 10, "bzip2": 12, "xz": 15, "zstd": 10}  # usual ratios of logs, to plan with
+_MOST_UNITS = 2000
+_REJECTS_HELD = 4096
+
+
+def plan(inputs: Sequence[Input], config: CorpusConfig) -> list[Document]:
+    """Tasks of about a shard of text each: consecutive inputs together, large zips cut between members."""
+    tasks: list[Document] = []
+    units: list[Document] = []
+    size = 0
+    for one in inputs:
+        for unit, amount in _units(one, config):
+            if units and (size + amount > config.shard_bytes or len(units) >= _MOST_UNITS):
+                tasks.append({"task": len(tasks), "bytes": size, "units": units})
+                units, size = [], 0
+            units.append(unit)
+            size += amount
+    tasks.append({"task": len(tasks), "bytes": size, "units": units})
+    return tasks
+
+
+def _units(one: Input, config: CorpusConfig) -> Iterator[tuple[Document, int]]:
+    unit: Document = {
+        "path": os.fsencode(one.path).hex(),
+        "name": one.name,
+        "source": one.source,
+        "size": one.size,
+        "modified": one.modified.timestamp(),
+        "label": one.label,
+    }
+    try:
+        with opened(one.path) as disk:
+            kind = kind_of(disk.read(512))
+            sizes = zip_sizes(disk) if kind == "zip" else []
+    except OSError:
+        kind, sizes = None, []
+    total = sum(sizes) or one.size * _PACKED.get(kind or "", 1)
+    if len(sizes) < 2 or total <= config.shard_bytes or total > config.max_unpacked_bytes:
+        yield unit, min(total, 1 << 40)
+        return
+    start = held = 0
+    for number, size in enumerate(sizes):
+        if held and held + size > config.shard_bytes:
+            yield unit | {"only": [start, number]}, held
+            start, held = number, 0
+        held += size
+    yield unit | {"only": [start, len(sizes)]}, held
+
+
+def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
+    """Read the units of a task into shards, hashes and rejects under `folder`; returns what was written.
+
+    `alive` is called after every batch, so that a worker whose parent is gone can stop.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    prefix = f"task-{task['task']:06d}"
+    tallies: list[Tally] = []
+    with (
+        (folder / f"{prefix}.hashes").open("wb") as hashes,
+        parquet_writer(folder / f"{prefix}.rejects.parquet", REJECT_SCHEMA) as rejects,
+    ):
+        writer = ShardWriter(folder, prefix, config.shard_bytes, hashes)
+        held: list[Reject] = []
+
+        def flush(limit: int = 0) -> None:
+            if len(held) > limit:
+                rejects.write_batch(reject_batch(held))
+                held.clear()
+
+        def events() -> Iterator[Event]:
+            for part in _parts(task["units"], config):
+                tally = Tally(part.file, part.name, part.format, part.why)
+                tallies.append(tally)
+                for record in tally.watch(part.records):
+                    if isinstance(record, Event):
+                        yield record
+                    else:
+                        held.append(record)
+                        flush(_REJECTS_HELD)
+
+        for batch in in_batches(events()):
+            writer.write(batch)
+            alive()
+        writer.close()
+        flush()
+    return {
+        "task": task["task"],
+        "bytes": task["bytes"],
+        "shards": writer.shards,
+        "files": [tally.summary() for tally in tallies],
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def _parts(units: Iterable[Document], config: CorpusConfig) -> Iterator[Part]:
+    for unit in units:
+        path = Path(os.fsdecode(bytes.fromhex(unit["path"])))
+        modified = datetime.fromtimestamp(unit["modified"], UTC)
+        one = Input(path, unit["name"], unit["source"], unit["size"], modified, unit["label"])
+        only = unit.get("only")
+        yield from read_input(one, config, range(*only) if only else None)
+
+
+def worker() -> None:
+    """Serve tasks: one JSON document a line on stdin, its result on stdout; ends when the parent does."""
+    setup = orjson.loads(sys.stdin.buffer.readline())
+    config = CorpusConfig.model_validate(setup["config"])
+    parent = os.getppid()
+
+    def alive() -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    for line in sys.stdin.buffer:
+        try:
+            answer = run_task(orjson.loads(line), Path(setup["folder"]), config, alive)
+        except OSError as error:
+            answer = {"error": f"{error.strerror or error}"}
+        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    worker()

@@ -1,0 +1,224 @@
+"""Commands of the encoder at work."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from logfm.embeddings import LogEncoder
+
+index_app = typer.Typer(help="Build an index over events, and add to it.", no_args_is_help=True)
+
+_Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, a corpus, vectors of `embed`, or -.")
+]
+_EncoderUri = Annotated[
+    str,
+    typer.Option("--encoder", help="A folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT, http://HOST/...#MODEL."),
+]
+_IndexEncoder = Annotated[
+    str | None, typer.Option("--encoder", help="The same encoder under another name; by default the index knows.")
+]
+_Truncation = Annotated[str, typer.Option("--truncation", help="Of long texts: error, head, head_tail or chunk.")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def embed_command(
+    inputs: _Inputs,
+    out: Annotated[Path, typer.Option("--out", help="Parquet file to write.")],
+    encoder: _EncoderUri = "nano",
+    truncation: _Truncation = "head",
+    as_json: _Json = False,
+) -> None:
+    """Encode events and write their vectors, with the keys that lead back to file and byte."""
+    from logfm.console import emit_json, say
+    from logfm.embeddings.embed import embed
+
+    loaded = _load(encoder, truncation)
+    rows = embed(inputs, loaded, out)
+    _tell_cuts(loaded)
+    say(f"vectors: {out} ({rows} events, {loaded.dim} dimensions)")
+    if as_json:
+        emit_json({"out": str(out), "events": rows, "dim": loaded.dim, "cut": loaded.counts.cut})
+
+
+@index_app.command("build")
+def index_build(
+    inputs: _Inputs,
+    index: Annotated[Path, typer.Option("--index", help="Folder to write.")],
+    encoder: _EncoderUri = "nano",
+    kind: Annotated[str, typer.Option("--kind", help="auto, flat, hnsw or ivfpq.")] = "auto",
+    truncation: _Truncation = "head",
+    as_json: _Json = False,
+) -> None:
+    """Build a search index over any input."""
+    from logfm.configs.base import parse
+    from logfm.configs.schema.embeddings import IndexConfig
+    from logfm.embeddings.index import build
+
+    config = parse(IndexConfig, {"kind": kind}, "--kind")
+    loaded = _load(encoder, truncation)
+    _tell_index(index, build(inputs, loaded, index, config).metrics, as_json)
+    _tell_cuts(loaded)
+
+
+@index_app.command("add")
+def index_add(
+    inputs: _Inputs,
+    index: Annotated[Path, typer.Option("--index", help="Folder of the index.")],
+    encoder: _IndexEncoder = None,
+    as_json: _Json = False,
+) -> None:
+    """Add events to an index; those it holds already are left out."""
+    from logfm.embeddings.index import add
+
+    loaded = None if encoder is None else _load(encoder)
+    _tell_index(index, add(index, inputs, loaded).metrics, as_json)
+
+
+def search_command(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    query: Annotated[str, typer.Argument(help="A log line, or words.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Events to show.")] = 10,
+    where: Annotated[str | None, typer.Option("--where", help="SQL condition, such as host = 'web1'.")] = None,
+    encoder: _IndexEncoder = None,
+    as_json: _Json = False,
+) -> None:
+    """Find the events nearest in meaning to a text."""
+    from dataclasses import asdict
+
+    from logfm.console import emit_json, markup_safe, stdout
+    from logfm.embeddings.search import search
+
+    hits = search(index, query, k, where, None if encoder is None else _load(encoder))
+    if as_json:
+        emit_json({"query": query, "hits": [asdict(hit) for hit in hits]})
+        return
+    table = _table("score", "time", "host", "event")
+    for hit in hits:
+        time = "" if hit.timestamp is None else f"{hit.timestamp:%Y-%m-%d %H:%M:%S}"
+        place = f"{hit.file}:{hit.offset}"
+        table.add_row(f"{hit.score:.3f}", time, markup_safe(hit.host or ""), _cell(hit.text, place))
+    stdout.print(table)
+
+
+def detect_command(
+    inputs: _Inputs,
+    encoder: _EncoderUri = "nano",
+    method: Annotated[str, typer.Option("--method", help="A detector of PyOD: iforest, knn, ecod, ...")] = "iforest",
+    baseline: Annotated[
+        list[str] | None, typer.Option("--baseline", help="Normal events to learn from. Repeatable.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Different texts to show.")] = 20,
+    contamination: Annotated[
+        float, typer.Option("--contamination", help="Share of the fitted events above the threshold, to 0.5.")
+    ] = 0.01,
+    truncation: _Truncation = "head",
+    as_json: _Json = False,
+) -> None:
+    """Show the most abnormal events, the normal event nearest to each, and its surprising tokens."""
+    from dataclasses import asdict
+
+    from logfm.configs.base import parse
+    from logfm.configs.schema.embeddings import DetectConfig
+    from logfm.console import emit_json, say, stdout
+    from logfm.embeddings.detect import find
+
+    options = {"method": method, "top": top, "contamination": contamination}
+    config = parse(DetectConfig, options, "logfm detect")
+    loaded = _load(encoder, truncation)
+    found = find(inputs, loaded, config, baseline)
+    _tell_cuts(loaded)
+    if as_json:
+        emit_json(asdict(found))
+        return
+    table = _table("score", "count", "event", "surprising")
+    for finding in found.findings:
+        nearest = finding.nearest_normal
+        below = f"nearest normal ({nearest.score:.2f}): {nearest.text}" if nearest else "no normal event"
+        tokens = " ".join(f"{token.token} {token.nats:.1f}" for token in finding.surprising)
+        place = f"{finding.file}:{finding.offset}"
+        table.add_row(f"{finding.score:.4f}", str(finding.count), _cell(finding.text, place, below), _cell(tokens))
+    stdout.print(table)
+    say(f"{found.above_threshold} of {found.events} events lie above the threshold {found.threshold:.4f}")
+
+
+def explain_command(
+    line: Annotated[str, typer.Argument(help="One log line.")],
+    encoder: _EncoderUri = "nano",
+    page: Annotated[Path | None, typer.Option("--html", help="Also write an HTML page here.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Show how surprising each token of a line is to an encoder."""
+    from dataclasses import asdict
+
+    from logfm.artifacts import write_atomic
+    from logfm.console import emit_json, say, stdout
+    from logfm.embeddings.explain import as_page, as_text, explain
+
+    found = explain(_load(encoder), line)
+    if page is not None:
+        write_atomic(page, as_page(found).encode())
+        say(f"page: {page}")
+    if as_json:
+        emit_json(asdict(found))
+        return
+    stdout.print(as_text(found))
+    judged = sorted((token for token in found.tokens if token.nats is not None), key=lambda token: -(token.nats or 0))
+    table = _table("nats", "token")
+    for token in judged[:10]:
+        table.add_row(f"{token.nats:.2f}", _cell(token.token))
+    stdout.print(table)
+    if found.cut:
+        say("the line is longer than the encoder reads: only its beginning is judged")
+
+
+def _load(uri: str, truncation: str = "head") -> "LogEncoder":
+    from logfm.configs.base import parse
+    from logfm.configs.schema.embeddings import EncoderConfig
+    from logfm.embeddings import LogEncoder
+
+    return LogEncoder.load(uri, parse(EncoderConfig, {"truncation": truncation}, "--truncation"))
+
+
+def _tell_cuts(encoder: "LogEncoder") -> None:
+    from logfm.console import say
+
+    if encoder.counts.cut:
+        say(
+            f"{encoder.counts.cut} of {encoder.counts.encoded} different texts were longer than the encoder reads "
+            f"({encoder.config.truncation})"
+        )
+
+
+def _tell_index(folder: Path, metrics: dict[str, Any], as_json: bool) -> None:
+    from logfm.console import emit_json, say
+
+    last = metrics["segments"][-1]
+    recall = "" if last["recall_at_10"] is None else f", recall@10 {last['recall_at_10']:.3f}"
+    repeated = f"; {metrics['skipped']} repeated ones left out" if metrics["skipped"] else ""
+    say(f"index: {folder} ({metrics['events']} events, {last['kind']}{recall}{repeated})")
+    if as_json:
+        emit_json({"index": str(folder), **metrics})
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        right = column in ("score", "count", "nats")
+        table.add_column(column, justify="right" if right else "left", no_wrap=column != "event", overflow="fold")
+    return table
+
+
+def _cell(text: str, *below: str, most: int = 500) -> str:
+    """Log content for a table: harmless, on few lines; `below` is dimmed."""
+    from logfm.console import markup_safe
+
+    def shown(part: str) -> str:
+        flat = " ".join(part.split())
+        return markup_safe(flat if len(flat) <= most else f"{flat[:most]}…")
+
+    return "\n".join([shown(text), *(f"[dim]{shown(part)}[/dim]" for part in below)])

@@ -1,0 +1,68 @@
+"""Anyone's own encoder: `py:MODULE:OBJECT`. The module is code and runs; the URI comes from the user."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from logfm.artifacts import digest
+from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.errors import LogfmError, UserError
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectBackend:
+    """An object with `encode(texts)`; `dim` and `hash` are taken from it where it has them."""
+
+    uri: str
+    target: Any = field(repr=False)
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of a vector; found by encoding one text where the object does not say."""
+        stated = getattr(self.target, "dim", None)
+        return int(self._vectors(["logfm"]).shape[1] if stated is None else stated)
+
+    @cached_property
+    def hash(self) -> str:
+        """The object's own hash, else that of its name and width, which can't tell two versions apart."""
+        stated = getattr(self.target, "hash", None)
+        return str(stated) if isinstance(stated, str) else digest({"uri": self.uri, "dim": self.dim})
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        """Vectors (float32 (n, dim)); what the object cuts is not known."""
+        return self._vectors(texts), 0
+
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+        try:
+            vectors = np.asarray(self.target.encode(list(texts)), dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise LogfmError(f"{self.uri}: encode() failed ({error})") from error
+        if vectors.ndim != 2:
+            raise LogfmError(f"{self.uri} gave an array of {vectors.ndim} dimensions, not (texts, dim)")
+        return vectors
+
+
+def open_object(uri: str, config: EncoderConfig) -> ObjectBackend:
+    """Open `py:MODULE:OBJECT`: an object with `encode(texts)`, or a class or function that makes one.
+
+    Raises:
+        UserError: no such module or object, or it has no `encode`.
+    """
+    module, colon, name = uri.removeprefix("py:").partition(":")
+    if not module or not colon or not name:
+        raise UserError("expected py:MODULE:OBJECT", uri)
+    try:
+        target = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"no module {error.name}", uri, "It must be importable from here.") from error
+    except AttributeError as error:
+        raise UserError(f"the module has no {name}", uri) from error
+    made = target() if inspect.isclass(target) or (not hasattr(target, "encode") and callable(target)) else target
+    if not callable(getattr(made, "encode", None)):
+        raise UserError("the object has no encode(texts)", uri)
+    return ObjectBackend(uri, made)

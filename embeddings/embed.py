@@ -1,0 +1,212 @@
+"""From any input to vectors with the keys that lead back to file and byte: the stream every other stage reads."""
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from logfm.artifacts import MANIFEST, file_hash, partial_folder, read_manifest
+from logfm.console import progress
+from logfm.corpus.events import SCHEMA
+from logfm.embeddings.encoder import LogEncoder
+from logfm.errors import UserError
+
+KEYS = (
+    "event_id",
+    "text",
+    "source",
+    "file",
+    "offset",
+    "timestamp",
+    "host",
+    "user",
+    "process",
+    "log_type",
+    "session_id",
+)
+"""Columns of an event that travel with its vector."""
+_HASH = b"logfm.encoder.hash"
+_NAME = b"logfm.encoder.name"
+Input = str | Path
+
+
+@dataclass
+class Seen:
+    """Which events were taken before, to take each once; an event is its event_id and its text."""
+
+    skipped: int = 0
+    _marks: set[int] = field(default_factory=set)
+
+    def add(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The events of a batch that are new; they are remembered."""
+        marks = [hash(pair) for pair in zip(batch["event_id"].to_pylist(), batch["text"].to_pylist(), strict=True)]
+        fresh = []
+        for row, mark in enumerate(marks):
+            if mark not in self._marks:
+                self._marks.add(mark)
+                fresh.append(row)
+        self.skipped += len(marks) - len(fresh)
+        return batch if len(fresh) == len(marks) else batch.take(pa.array(fresh, pa.int64()))
+
+
+def embed(inputs: Sequence[Input], encoder: LogEncoder, out: Path, fit_texts: int = 20_000) -> int:
+    """Write the events of any input with their vectors to one Parquet file; it appears whole or not at all.
+
+    Columns: KEYS, and `vector` (fixed_size_list<float32>[dim]). The encoder's name and hash are in the schema's
+    metadata. tfidf is fitted on the first `fit_texts` texts. Returns the number of events.
+
+    Raises:
+        UserError: no events, or `out` exists or cannot be written.
+    """
+    if out.exists():
+        raise UserError("the file exists", out, "Choose another --out.")
+    check_place(out, inputs)
+    fit(encoder, inputs, fit_texts)
+    partial = partial_folder(out)
+    rows = 0
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(partial, vector_schema(encoder), compression="zstd") as writer:
+            for batch in vectors(inputs, encoder):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+        if not rows:
+            raise UserError("the input holds no events", ", ".join(map(str, inputs)))
+        sync(partial)
+        partial.replace(out)
+        sync(out.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return rows
+
+
+def vectors(inputs: Sequence[Input], encoder: LogEncoder, seen: Seen | None = None) -> Iterator[pa.RecordBatch]:
+    """Stream events with vectors (`vector_schema`); a file that `embed` wrote is read instead of encoded again.
+
+    With `seen`, events that it has taken before are left out, and not encoded.
+
+    Raises:
+        UserError: a file of vectors comes from another encoder.
+    """
+    schema = vector_schema(encoder)
+    with progress("events") as advance:
+        for batch in _batches(inputs, encoder):
+            kept = batch if seen is None else seen.add(batch)
+            if kept.num_rows:
+                yield _with_vectors(kept, encoder, schema)
+            advance(batch.num_rows)
+
+
+def vector_schema(encoder: LogEncoder) -> pa.Schema:
+    """KEYS and `vector`, with the encoder's name and hash as metadata."""
+    fields = [SCHEMA.field(name) for name in KEYS]
+    fields.append(pa.field("vector", pa.list_(pa.float32(), encoder.dim), nullable=False))
+    return pa.schema(fields, metadata={_HASH: encoder.hash.encode(), _NAME: encoder.name.encode()})
+
+
+def matrix(batch: pa.RecordBatch) -> np.ndarray:
+    """The vectors of a batch, float32 (rows, dim)."""
+    column = batch["vector"]
+    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), column.type.list_size)
+
+
+def fit(encoder: LogEncoder, inputs: Sequence[Input], texts: int) -> None:
+    """Fit tfidf on the first texts of the input; other encoders are left alone.
+
+    Raises:
+        UserError: the input is standard input, which cannot be read twice, or holds no words.
+    """
+    if encoder.needs_fit:
+        if "-" in inputs:
+            raise UserError("tfidf reads its input twice, which standard input does not allow", fix="Give a file.")
+        stream = (text for batch in events(inputs, ["text"]) for text in batch["text"].to_pylist())
+        encoder.fit(list(islice(stream, texts)))
+
+
+def events(inputs: Sequence[Input], columns: Sequence[str] = KEYS) -> Iterator[pa.RecordBatch]:
+    """Stream the events of any input: files, folders, globs, a corpus, a file of vectors, or `-`."""
+    if is_vectors(inputs):
+        yield from pq.ParquetFile(inputs[0]).iter_batches(batch_size=4096, columns=list(columns))
+        return
+    from logfm.corpus import stream
+
+    yield from stream([str(given) for given in inputs], list(columns))
+
+
+def is_vectors(inputs: Sequence[Input]) -> bool:
+    """Whether the input is one file that `embed` wrote."""
+    if len(inputs) != 1 or Path(inputs[0]).suffix != ".parquet" or not Path(inputs[0]).is_file():
+        return False
+    try:
+        return _HASH in (pq.read_schema(inputs[0]).metadata or {})
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError("damaged Parquet file", inputs[0]) from error
+
+
+def input_hashes(inputs: Sequence[Input]) -> dict[str, str]:
+    """A content hash for each file and corpus, as `artifacts.produce` takes them; standard input never equals itself.
+
+    Raises:
+        UserError: no such file, or nothing to read.
+    """
+    from logfm.corpus.discover import STDIN, discover
+
+    hashes: dict[str, str] = {}
+    raw = []
+    for given in map(str, inputs):
+        if given == STDIN:
+            hashes[given] = uuid.uuid4().hex
+        elif (Path(given) / MANIFEST).is_file():
+            hashes[given] = read_manifest(Path(given)).hash
+        else:
+            raw.append(given)
+    return hashes | {one.name: file_hash(one.path) for one in (discover(raw)[0] if raw else [])}
+
+
+def check_place(out: Path, inputs: Sequence[Input]) -> None:
+    """Keep the output out of what is read.
+
+    Raises:
+        UserError: `out` lies inside an input folder.
+    """
+    for given in map(Path, inputs):
+        if given.is_dir() and out.resolve().is_relative_to(given.resolve()):
+            raise UserError("the output lies inside the input", out, "Choose another place.")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.RecordBatch]:
+    if not is_vectors(inputs):
+        yield from events(inputs)
+        return
+    source = pq.ParquetFile(inputs[0])
+    metadata = source.schema_arrow.metadata
+    if metadata[_HASH].decode() != encoder.hash:
+        raise UserError(
+            f"the vectors come from another encoder ({metadata[_NAME].decode(errors='replace')})", inputs[0]
+        )
+    yield from source.iter_batches(batch_size=4096)
+
+
+def _with_vectors(batch: pa.RecordBatch, encoder: LogEncoder, schema: pa.Schema) -> pa.RecordBatch:
+    if "vector" in batch.schema.names:
+        return batch.select(schema.names).cast(schema)
+    found = encoder.encode(batch["text"].to_pylist())
+    column = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel(), pa.float32()), encoder.dim)
+    return pa.RecordBatch.from_arrays([*(batch[name] for name in KEYS), column], schema=schema)

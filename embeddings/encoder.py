@@ -1,0 +1,210 @@
+"""The one interface to an encoder, ours or a rival's: texts in, float32 vectors out, named by a URI."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.errors import LogfmError, UserError
+
+if TYPE_CHECKING:
+    from logfm.pretrain import PretrainedEncoder
+
+# Prefix of a URI, and the function `module:name` that opens it.
+_SCHEMES = {
+    "st:": "foreign:open_sentence_transformer",
+    "hf:": "foreign:open_transformer",
+    "py:": "custom:open_object",
+    "http://": "remote:open_server",
+    "https://": "remote:open_server",
+}
+_FORMS = "An encoder is a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What every command and benchmark asks of an encoder."""
+
+    @property
+    def name(self) -> str:
+        """The URI, or another name for tables."""
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+
+    @property
+    def hash(self) -> str:
+        """Identity of the model: vectors of different hashes don't mix."""
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """One vector a text, in order: float32 (len(texts), dim)."""
+
+
+class Backend(Protocol):
+    """One kind of encoder behind `LogEncoder`, which checks its input and output."""
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+
+    @property
+    def hash(self) -> str:
+        """Identity of the model."""
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        """Vectors (float32 (n, dim)) of different texts, and how many of the texts were cut. Thread-safe."""
+
+
+@dataclass
+class Counts:
+    """What an encoder has read since it was loaded."""
+
+    texts: int = 0
+    encoded: int = 0
+    """Texts that went through the model: equal texts of one call go once."""
+    cut: int = 0
+    """Of those, texts longer than the encoder reads, treated by the truncation policy."""
+
+
+@dataclass(frozen=True, eq=False)
+class LogEncoder:
+    """An encoder of any URI; safe to use from several threads."""
+
+    name: str
+    backend: Backend = field(repr=False)
+    config: EncoderConfig = field(default_factory=EncoderConfig)
+    counts: Counts = field(default_factory=Counts)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def load(cls, uri: str | Path, config: EncoderConfig | None = None) -> "LogEncoder":
+        """Open an encoder.
+
+        `uri` is a folder (exported by `logfm pretrain`), `st:NAME_OR_PATH` (sentence-transformers),
+        `hf:NAME_OR_PATH` (transformers, mean pooling), `tfidf`, `py:MODULE:OBJECT`,
+        `http://HOST/v1/embeddings#MODEL` (OpenAI-compatible), or `nano`.
+
+        Raises:
+            UserError: no such encoder, a damaged one, or a package that is missing.
+        """
+        config = config or EncoderConfig()
+        name = str(uri)
+        if name == "nano":
+            raise UserError("the encoder nano does not ship yet", fix=_FORMS)
+        scheme = next((prefix for prefix in _SCHEMES if name.startswith(prefix)), None)
+        if scheme is not None:
+            opener = _SCHEMES[scheme]
+        elif name == "tfidf":
+            opener = "tfidf:new_tfidf"
+        elif Path(name).is_dir():
+            opener = "tfidf:open_tfidf" if (Path(name) / "tfidf.json").is_file() else "folder:open_folder"
+        else:
+            raise UserError("no such encoder", name, _FORMS)
+        module, function = opener.split(":")
+        backend = getattr(import_module(f"logfm.embeddings.{module}"), function)(name, config)
+        return cls(_absolute(name), backend, config)
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return self.backend.dim
+
+    @property
+    def hash(self) -> str:
+        """Identity of the model: vectors of different hashes don't mix.
+
+        Raises:
+            UserError: tfidf before it was fitted.
+        """
+        return self.backend.hash
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether it is tfidf that has not been fitted."""
+        return bool(getattr(self.backend, "needs_fit", False))
+
+    @property
+    def explains(self) -> bool:
+        """Whether it was trained by logfm, so that it can tell how surprising a token is."""
+        return hasattr(self.backend, "pretrained")
+
+    @property
+    def pretrained(self) -> "PretrainedEncoder":
+        """The model and tokenizer behind an encoder that logfm trained.
+
+        Raises:
+            UserError: another kind of encoder.
+        """
+        found: PretrainedEncoder | None = getattr(self.backend, "pretrained", None)
+        if found is None:
+            raise UserError("this needs an encoder folder trained by logfm", self.name)
+        return found
+
+    def fit(self, texts: Iterable[str]) -> None:
+        """Fit tfidf on texts; every other encoder is left as it is."""
+        fit = getattr(self.backend, "fit", None)
+        if fit is not None:
+            fit(checked(list(texts)))
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """One vector a text, in order: float32 (len(texts), dim). Equal texts are encoded once.
+
+        Texts longer than the encoder reads follow `config.truncation` and are counted in `counts.cut`; a server
+        reached by http cuts by its own rule. tfidf that has not been fitted is fitted on these texts.
+
+        Raises:
+            UserError: `texts` is a single string, or holds anything but strings; a text is too long and the policy
+                is "error".
+            LogfmError: the encoder gave NaN, or vectors of another shape.
+        """
+        given = checked(texts)
+        if not given:
+            return np.empty((0, self.dim), dtype=np.float32)
+        numbers: dict[str, int] = {}
+        rows = np.array([numbers.setdefault(text, len(numbers)) for text in given], dtype=np.int64)
+        if self.needs_fit:
+            self.fit(given)
+        vectors, cut = self.backend.encode(list(numbers))
+        if vectors.shape != (len(numbers), self.dim):
+            raise LogfmError(f"{self.name} gave vectors of shape {vectors.shape}, not {(len(numbers), self.dim)}")
+        if not np.isfinite(vectors).all():
+            raise LogfmError(f"{self.name} gave vectors that hold NaN or infinity")
+        with self._lock:
+            self.counts.texts += len(given)
+            self.counts.encoded += len(numbers)
+            self.counts.cut += cut
+        unique = vectors.astype(np.float32, copy=False)
+        return unique if len(numbers) == len(given) else unique[rows]
+
+
+def checked(texts: Sequence[str]) -> list[str]:
+    """The texts as a list.
+
+    Raises:
+        UserError: a single string, or an element that is no string.
+    """
+    if isinstance(texts, str | bytes):
+        raise UserError("texts must be a list of strings", f"found one {type(texts).__name__}", "Put it in a list.")
+    given = list(texts)
+    for number, text in enumerate(given):
+        if not isinstance(text, str):
+            raise UserError("texts must be strings", f"number {number} is {type(text).__name__}")
+    return given
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates escaped as `\\udcNN`: foreign tokenizers and JSON refuse them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _absolute(name: str) -> str:
+    """Names go into manifests: make a folder's name good from everywhere."""
+    prefix = name[:3] if name[:3] in ("st:", "hf:") else ""
+    path = Path(name[len(prefix) :])
+    return prefix + str(path.resolve()) if path.is_dir() and name != "tfidf" else name

@@ -1,0 +1,322 @@
+"""Bad and hostile input: what can be read is read, the rest is a counted reject, and the run goes on."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import random
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logfm.configs.schema.corpus import CorpusConfig
+from logfm.corpus import Event, read_events
+
+LINES = [json.dumps({"n": n, "time": 1700000000 + n}) for n in range(2000)]
+DATA = "".join(f"{line}\n" for line in LINES).encode()
+PACKERS = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def tarred(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), 1700000000
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def reasons(rejects) -> list[str]:
+    return [one.reason for one in rejects]
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_compression_is_known_by_content_and_offsets_count_unpacked_bytes(write, read, pack):
+    events, rejects = read(write("a.whatever", pack(DATA)))
+    assert [one.text for one in events] == LINES
+    assert rejects == []
+    assert all(DATA[one.offset :].startswith(one.text.encode()) for one in events)
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_a_file_of_several_compressed_streams(write, read, pack):
+    assert len(read(write("a.log", pack(DATA) + pack(DATA)))[0]) == 4000
+
+
+@pytest.mark.parametrize(("title", "pack"), PACKERS.items(), ids=PACKERS)
+def test_truncated_compression_gives_what_could_be_read(write, read, title, pack):
+    noise = random.Random(0)
+    lines = [json.dumps({"n": n, "noise": noise.randbytes(200).hex()}) for n in range(5000)]
+    packed = pack("\n".join(lines).encode())
+    events, (reject,) = read(write("a.gz", packed[: len(packed) * 2 // 3]))
+    assert [one.text for one in events] == lines[: len(events)]
+    assert len(events) > 500
+    assert reject.reason == f"truncated {title} data"
+    assert reject.offset == sum(len(line) + 1 for line in lines[: len(events)])
+
+
+@pytest.mark.parametrize(("title", "pack"), PACKERS.items(), ids=PACKERS)
+def test_damaged_compression_ends_in_a_reject(write, read, title, pack):
+    packed = bytearray(pack(DATA))
+    packed[len(packed) // 2 : len(packed) // 2 + 8] = b"\xff" * 8
+    _, rejects = read(write("a.gz", bytes(packed)))
+    assert any(title in reason or "malformed" in reason for reason in reasons(rejects))
+
+
+def test_zip_members_are_named_and_macos_junk_is_skipped(write, read, tmp_path):
+    path = write("a.zip", zipped(("in/x.json", b'{"n": 1}'), ("__MACOSX/._x.json", b"\0\x05\x16\x07" * 20),
+                                 ("in/._y.json", b"junk"), ("dir/", b"")))  # fmt: skip
+    (event,), rejects = read(tmp_path / "logs")
+    assert (event.file, event.text, event.source) == (f"{path}!in/x.json", '{"n": 1}', "a")
+    assert rejects == []
+
+
+def test_archives_in_archives_are_opened_once(write, read):
+    inner = zipped(("x.log", b"hello\n"))
+    path = write(
+        "a.zip",
+        zipped(("inner.zip", inner), ("deep.zip", zipped(("inner.zip", inner))), ("y.log.gz", gzip.compress(b"hi\n"))),
+    )
+    events, (reject,) = read(path)
+    assert [(one.file, one.text) for one in events] == [
+        (f"{path}!inner.zip!x.log", "hello"),
+        (f"{path}!y.log.gz", "hi"),
+    ]
+    assert (reject.reason, reject.file) == ("archives nested too deeply", f"{path}!deep.zip!inner.zip")
+
+
+@pytest.mark.parametrize("pack", [bytes, *PACKERS.values()], ids=["plain", *PACKERS])
+def test_tar_archives(write, read, pack):
+    path = write("a.tar.x", pack(tarred(("one.json", DATA), ("sub/two.log", b"hello\n"))))
+    events, rejects = read(path)
+    assert len(events) == 2001
+    assert (events[-1].file, events[-1].text) == (f"{path}!sub/two.log", "hello")
+    assert rejects == []
+
+
+def test_truncated_tar_gives_what_could_be_read(write, read):
+    events, rejects = read(write("a.tgz", gzip.compress(tarred(("a.json", DATA), ("b.json", DATA))[:-50000])))
+    assert len(events) > 2000
+    assert all("truncated tar" in reason or "unexpected end" in reason for reason in reasons(rejects))
+    assert rejects
+
+
+def test_truncated_zip_gives_what_could_be_read(write, read):
+    packed = zipped(("a.json", DATA), ("b.json", DATA), ("c.json", DATA))
+    events, rejects = read(write("a.zip", packed[: len(packed) // 2]))
+    assert len(events) > 2000
+    assert [one.text for one in events[:2000]] == LINES
+    assert any(reason.startswith("truncated") for reason in reasons(rejects))
+
+
+def test_a_zip_that_streams_out_its_sizes_is_salvaged_too(write, read):
+    out = io.BytesIO()
+    out.seekable = lambda: False
+    out.seek = out.tell = None
+    sink = io.BytesIO()
+
+    class Pipe(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            return sink.write(data)
+
+    with zipfile.ZipFile(Pipe(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", DATA)
+        archive.writestr("b.json", DATA)
+    packed = sink.getvalue()
+    end = packed.index(b"PK\x01\x02")
+    assert len(read(write("whole.zip", packed))[0]) == 4000
+    assert len(read(write("cut.zip", packed[:end]))[0]) == 4000
+
+
+def test_encrypted_member(write, read):
+    packed = bytearray(zipped(("a.log", b"hello\n"), method=zipfile.ZIP_STORED))
+    for magic, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        packed[packed.index(magic) + at] |= 1
+    events, rejects = read(write("a.zip", bytes(packed)))
+    assert events == []
+    assert reasons(rejects) == ["encrypted member of a zip"]
+
+
+def test_names_that_climb_out_of_the_archive_are_only_labels(write, read, tmp_path):
+    before = sorted(tmp_path.parent.iterdir())
+    names = ["../../evil.log", "/tmp/logfm-evil.log", "C:\\evil.log"]
+    zip_path = write("a.zip", zipped(*((name, b"x\n") for name in names)))
+    tar_path = write("a.tar", tarred(*((name, b"x\n") for name in names)))
+    for path in (zip_path, tar_path):
+        assert [one.file for one in read(path)[0]] == [f"{path}!{name}" for name in names]
+    assert sorted(tmp_path.parent.iterdir()) == before
+    assert not Path("/tmp/logfm-evil.log").exists()
+
+
+def test_links_and_devices_in_a_tar_are_rejected(write, read):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+            info = tarfile.TarInfo(f"member{kind.decode()}")
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+    events, rejects = read(write("a.tar", out.getvalue()))
+    assert events == []
+    assert reasons(rejects) == ["not a file (a link or device in an archive)"] * 4
+
+
+@pytest.mark.parametrize(
+    "pack", [*PACKERS.values(), lambda data: zipped(("a", data), ("b", data))], ids=[*PACKERS, "zip"]
+)
+def test_bombs_are_stopped_by_ratio_and_by_size(write, read, pack):
+    bomb = write("bomb", pack(b"a line of a bomb\n" * 100_000))
+    for limits, words in (
+        ({"max_ratio": 20, "ratio_grace_bytes": 100_000}, "times its size"),
+        ({"max_unpacked_bytes": 1 << 20}, "bytes"),
+    ):
+        events, rejects = read(bomb, **limits)
+        assert len(events) < 100_000
+        assert len(rejects) == 1
+        assert rejects[0].reason.startswith("unpacks to more than")
+        assert rejects[0].reason.endswith(words)
+
+
+def test_duplicate_member_names_keep_ids_apart(write, read):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        packed = zipped(("a.log", b"one\n"), ("a.log", b"two\n"))
+    path = write("a.zip", packed)
+    events, _ = read(path)
+    assert [one.file for one in events] == [f"{path}!a.log", f"{path}!a.log#2"]
+    assert len({one.event_id for one in events}) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"\n\n \n", "no event in the file"),
+        (b"\x7fELF\x02\x01\x01" + bytes(2000), "not a log (ELF program)"),
+        (b"MZ\x90\0" + bytes(200), "not a log (Windows program)"),
+        (random.Random(1).randbytes(5000), "not a log (binary)"),
+        (b"SQLite format 3\0" + bytes(100), "not a log (SQLite database)"),
+        (bytes(10_000), "not a log (binary)"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(50), "not a log (7-Zip archive, unpack it first)"),
+    ],
+)
+def test_what_is_no_log(write, read, data, reason):
+    events, rejects = read(write("x", data), write("good.log", "hello\n"))
+    assert [one.text for one in events] == ["hello"]
+    assert [(one.reason, one.offset) for one in rejects] == [(reason, 0)]
+
+
+def test_invalid_utf8_and_nul_bytes_stay_in_the_text(write, read):
+    path = write("a.log", b"caf\xe9 \xff\xfe one\n" + "zażółć\n".encode() + b"nul\0 and \x1b[31m bell\x07\n")
+    events, rejects = read(path)
+    assert [one.text for one in events] == ["caf\\xe9 \\xff\\xfe one", "zażółć", "nul\0 and \x1b[31m bell\x07"]
+    assert rejects == []
+
+
+def test_latin1_and_nul_bytes_in_json(write, read):
+    events, rejects = read(write("a.json", b'{"user": "caf\xe9"}\n{"user": "x"}\n{"user": "a\0b"}\n'))
+    assert [one.user for one in events] == ["caf\\xe9", "x", "a\0b"]
+    assert rejects == []
+
+
+def test_lone_surrogates_and_nan_in_json(write, read):
+    events, rejects = read(write("a.json", '{"user": "\\ud800", "v": NaN}\n{"user": "ok", "big": 1e999}\n'))
+    assert len(events) == 2
+    assert rejects == []
+    assert all(one.user.encode() for one in events)
+
+
+def test_a_ten_megabyte_line_is_rejected_and_the_next_line_read(write, read):
+    events, (reject,) = read(write("a.log", b"before\n" + b"x" * 10_000_000 + b"\nafter\n"))
+    assert [(one.text, one.offset) for one in events] == [("before", 0), ("after", 10_000_008)]
+    assert (reject.reason, reject.offset, reject.excerpt) == ("record longer than 1048576 bytes", 7, "x" * 200)
+
+
+@pytest.mark.parametrize(
+    "layout", ['[{{"a": 1}}, {{"b": "{}"}}, {{"c": 3}}]', '{{"a": 1}}\n{{"b": "{}"}}\n{{"c": 3}}\n']
+)
+def test_a_ten_megabyte_json_value_is_rejected(write, read, layout):
+    events, (reject,) = read(write("a.json", layout.format("x" * 10_000_000)))
+    assert [one.text for one in events] == ['{"a": 1}', '{"c": 3}']
+    assert reject.offset == layout.format("").index('{"b"')
+    assert "longer than 1048576 bytes" in reject.reason
+
+
+def test_malformed_json_in_the_middle(write, read):
+    events, (reject,) = read(write("a.json", '{"a": 1}\n{"a": \n{"a": 3}\n'))
+    assert [one.text for one in events] == ['{"a": 1}', '{"a": 3}']
+    assert (reject.reason, reject.offset, reject.excerpt) == ("malformed JSON", 9, '{"a": ')
+
+
+def test_deeply_nested_json(write, read):
+    deep = "[" * 100_000 + "]" * 100_000
+    events, (reject,) = read(write("a.json", f'{{"a": 1}}\n{{"a": {deep}}}\n{{"a": 3}}\n'))
+    assert len(events) == 2
+    assert reject.reason == "malformed JSON"
+    read(write("b.json", f'[{{"a": {deep}}}]'))
+
+
+def test_csv_with_a_quote_that_never_closes(write, read):
+    rows = 'a,b,c\n1,2,3\n4,"5,6\n' + "7,8,9\n" * 60_000
+    events, rejects = read(write("a.csv", rows), max_record_bytes=200_000)
+    assert events[0].text == '{"a":"1","b":"2","c":"3"}'
+    assert rejects[0].reason.startswith("malformed CSV")
+    assert len(events) > 1000
+
+
+def test_a_clock_in_the_future(write, read):
+    (event,), _ = read(write("a.json", '{"time": "2999-01-01T00:00:00Z", "x": 1}'))
+    assert event.timestamp.year == 2999
+
+
+def test_an_epoch_of_any_size(write, read):
+    values = [0, -1, 10**18, 10**30, 1e300, 253402300800, "9" * 60, True, None, [], {}]
+    events, rejects = read(write("a.json", [json.dumps({"time": value, "x": 1}) for value in values]))
+    assert len(events) == len(values)
+    assert rejects == []
+
+
+SEEDS = [DATA[:300], zipped(("a.json", DATA[:300])), gzip.compress(DATA[:300]), tarred(("a", DATA[:300])),
+         b"#separator \\x09\n#fields\ta\tb\n#types\ttime\tset[count]\n1.0\t1,2\n", b"a,b\n1,\"2\n3\"\n",
+         b"type=A msg=audit(1.2:3): x=y\n", b"<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'></Event>",
+         b"#Fields: date time c-ip\n2020-01-01 00:00:00 1\n", b'[{"a": 1}, {"b": [1, 2]}]', b"ElfFile\0" + bytes(4200),
+         b"<13>Jan  1 00:00:00 h p: CEF:0|a|b|c|d|e|f|k=v\n", struct.pack("<I", 0xFD2FB528) + bytes(30)]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=6)), max_size=6))
+def test_no_mutated_input_crashes_a_reader(tmp_path_factory, seed, edits):
+    data = bytearray(seed)
+    for place, piece in edits:
+        place %= len(data) + 1
+        data[place : place + len(piece)] = piece
+    path = tmp_path_factory.getbasetemp() / "mutated"
+    path.write_bytes(data)
+    records = list(read_events([str(path)], CorpusConfig(max_record_bytes=1000)))
+    assert records
+    for record in records:
+        record.file.encode()
+        if isinstance(record, Event):
+            record.text.encode()

@@ -1,0 +1,344 @@
+"""Indexes: what they find, filters, growth, damage, and a kill in the middle."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from logfm.artifacts import read_manifest
+from logfm.configs.schema.embeddings import IndexConfig
+from logfm.embeddings import Index, LogEncoder
+from logfm.embeddings.embed import embed
+from logfm.embeddings.index import add, build, search
+from logfm.embeddings.segments import choose, normalised
+from logfm.embeddings.sidecar import Sidecar
+from logfm.errors import UserError
+from tests.embeddings.samples import log_lines, write_log
+
+WEB = [
+    '10.1.1.7 - - [05/Jan/2026:10:00:01 +0000] "GET /admin.php?id=1%27%20OR%201=1 HTTP/1.1" 403 199',
+    "Jan  5 10:00:02 web1 kernel: Out of memory: Killed process 4242 (java)",
+    "Jan  5 10:00:03 web2 sshd[991]: Failed password for invalid user admin from 203.0.113.9 port 4711 ssh2",
+    "Jan  5 10:00:04 db1 postgres[17]: ERROR: duplicate key value violates unique constraint",
+]
+
+
+def cosines(encoder, query, lines):
+    return normalised(encoder.encode(lines)) @ normalised(encoder.encode([query]))[0]
+
+
+def test_it_finds_what_is_meant_and_leads_back_to_the_byte(tmp_path, minilm):
+    lines = log_lines(60) + WEB
+    log = write_log(tmp_path / "app.log", lines)
+    build([log], minilm, tmp_path / "index")
+    hits = search(tmp_path / "index", "the machine ran out of RAM and a program was terminated", k=3, encoder=minilm)
+    assert hits[0].text == WEB[1]
+    content = (tmp_path / "app.log").read_bytes()
+    assert content[hits[0].offset :].startswith(WEB[1].encode())
+    assert hits[0].file == log
+    assert hits[0].host == "web1"
+    scores = [hit.score for hit in hits]
+    expected = np.sort(cosines(minilm, "the machine ran out of RAM and a program was terminated", lines))[::-1][:3]
+    assert np.allclose(scores, expected, atol=1e-5)
+
+
+def test_the_manifest_names_the_encoder_and_it_is_loaded(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(20))
+    manifest = build([log], letters, tmp_path / "index")
+    assert manifest.stage == "index"
+    assert manifest.config["encoder"] == {"name": "py:letters_module:encoder", "hash": letters.hash, "dim": 36}
+    assert manifest.metrics["events"] == 20
+    assert search(tmp_path / "index", log_lines(20)[7], k=1)[0].text == log_lines(20)[7]
+
+
+def test_a_folder_encoder_is_found_from_everywhere(tmp_path, encoder_folder, monkeypatch):
+    log = write_log(tmp_path / "app.log", log_lines(10))
+    monkeypatch.chdir(encoder_folder.parent)
+    build([log], LogEncoder.load(encoder_folder.name), tmp_path / "index")
+    monkeypatch.chdir(tmp_path)
+    hit = search("index", log_lines(10)[3], k=1)[0]
+    assert hit.text == log_lines(10)[3]
+    assert hit.score == pytest.approx(1, abs=1e-4)
+
+
+def test_tfidf_travels_inside_the_index(tmp_path):
+    log = write_log(tmp_path / "app.log", log_lines(30) + WEB)
+    build([log], LogEncoder.load("tfidf"), tmp_path / "index")
+    assert search(tmp_path / "index", "Killed process java", k=1)[0].text == WEB[1]
+    assert search(tmp_path / "index", "java", k=1, encoder=LogEncoder.load("tfidf"))[0].text == WEB[1]
+    more = write_log(tmp_path / "more.log", ["Jan  5 11:00:00 web1 kernel: Killed process 1 (python)"])
+    assert add(tmp_path / "index", [more]).metrics["events"] == 35
+
+
+def test_a_rerun_reuses_and_other_inputs_are_refused(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(20))
+    first = build([log], letters, tmp_path / "index")
+    calls = len(letters.backend.target.calls)
+    assert build([log], letters, tmp_path / "index") == first
+    assert len(letters.backend.target.calls) == calls
+    write_log(tmp_path / "app.log", log_lines(21))
+    with pytest.raises(UserError, match="another index run"):
+        build([log], letters, tmp_path / "index")
+
+
+def test_vectors_of_embed_are_indexed_without_encoding(tmp_path, letters, minilm):
+    log = write_log(tmp_path / "app.log", log_lines(20))
+    embed([log], letters, tmp_path / "vectors.parquet")
+    letters.backend.target.calls.clear()
+    build([tmp_path / "vectors.parquet"], letters, tmp_path / "index")
+    assert letters.backend.target.calls == []
+    with pytest.raises(UserError, match="another encoder"):
+        build([tmp_path / "vectors.parquet"], minilm, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivfpq"])
+def test_every_kind_agrees_with_the_exact_answer(tmp_path, letters, kind):
+    lines = log_lines(10_500)
+    log = write_log(tmp_path / "app.log", lines)
+    manifest = build([log], letters, tmp_path / "index", IndexConfig(kind=kind))
+    segment = manifest.metrics["segments"][0]
+    assert segment["kind"] == kind
+    index = Index.open(tmp_path / "index")
+    exact = cosines(letters, lines[123], lines)
+    hits = index.search(lines[123], k=10)
+    if kind == "flat":
+        assert segment["recall_at_10"] is None
+        assert np.allclose([hit.score for hit in hits], np.sort(exact)[::-1][:10], atol=1e-5)
+    else:
+        assert segment["recall_at_10"] > (0.95 if kind == "hnsw" else 0.3)
+        assert min(exact[lines.index(hit.text)] for hit in hits) > np.sort(exact)[-1000]
+    # A filter that leaves three of ten thousand events still finds all three.
+    offsets = [index.search(lines[row], k=1)[0].offset for row in (5, 5000, 10_000)]
+    where = f'"offset" IN ({", ".join(map(str, offsets))})'
+    assert sorted(hit.offset for hit in index.search(lines[123], k=10, where=where)) == sorted(set(offsets))
+
+
+def test_ivfpq_of_few_events_is_refused(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(100))
+    with pytest.raises(UserError, match="ivfpq needs 9984 events, the input has 100"):
+        build([log], letters, tmp_path / "index", IndexConfig(kind="ivfpq"))
+    assert [path.name for path in tmp_path.iterdir()] == ["app.log"]
+
+
+def test_the_kind_follows_the_size():
+    config = IndexConfig()
+    assert [choose(rows, config) for rows in (1, 50_000, 50_001, 2_000_001)] == ["flat", "flat", "hnsw", "ivfpq"]
+
+
+def test_where_filters_before_the_ranking(tmp_path, minilm):
+    log = write_log(tmp_path / "app.log", log_lines(60) + WEB)
+    build([log], minilm, tmp_path / "index")
+    index = Index.open(tmp_path / "index", minilm)
+    found = index.search("out of memory", k=50, where="host = 'web2' OR host = 'db1'")
+    assert {hit.text for hit in found} == {WEB[2], WEB[3]}
+    assert index.search("out of memory", k=5, where="host = 'nobody'") == []
+    year = found[0].timestamp.year
+    later = index.search("out of memory", k=100, where=f"timestamp >= '{year}-01-05 10:00:50'")
+    assert sorted(hit.timestamp.second for hit in later) == list(range(50, 60))
+    rows = index.search("session", k=100, where="extract(minute FROM timestamp) = 0 AND text LIKE '%root%'")
+    assert len(rows) == sum("root" in line and " 10:00:" in line for line in log_lines(60) + WEB)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "",
+        "nothing = 1",
+        "host =",
+        "host = 'a'; DROP TABLE x",
+        "1=1) UNION SELECT 1 --",
+        "\"row\" IN (SELECT 1 FROM read_csv('/etc/passwd'))",
+        "\"row\" IN (SELECT 1 FROM '/etc/passwd')",
+        "host ORDER BY 1",
+    ],
+)
+def test_a_condition_that_is_none_is_the_users_mistake(tmp_path, letters, where):
+    log = write_log(tmp_path / "app.log", log_lines(5))
+    build([log], letters, tmp_path / "index")
+    with pytest.raises(UserError, match=r"--where: .*The columns are event_id, text"):
+        search(tmp_path / "index", "a", where=where)
+
+
+def test_questions_that_make_no_sense(tmp_path, letters, minilm):
+    log = write_log(tmp_path / "app.log", log_lines(5))
+    build([log], letters, tmp_path / "index")
+    index = Index.open(tmp_path / "index")
+    for k in (0, -1):
+        with pytest.raises(UserError, match="at least 1"):
+            index.search("a", k=k)
+    with pytest.raises(UserError, match="the query is empty"):
+        index.search("  ")
+    with pytest.raises(UserError, match="width 36"):
+        index.search_vectors(np.zeros((1, 384), dtype=np.float32))
+    assert len(index.search("a", k=1000)) == 5
+    with pytest.raises(UserError, match="another encoder"):
+        search(tmp_path / "index", "a", encoder=minilm)
+    with pytest.raises(UserError, match="another encoder"):
+        add(tmp_path / "index", [log], minilm)
+
+
+def test_another_model_under_the_same_name_is_refused(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(5))
+    letters.backend.target.hash = "one"
+    build([log], LogEncoder.load("py:letters_module:encoder"), tmp_path / "index")
+    letters.backend.target.hash = "two"
+    with pytest.raises(UserError, match="another encoder"):
+        search(tmp_path / "index", "a")
+
+
+@pytest.mark.parametrize("name", ["faiss.index", "events.parquet"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_index_is_refused(tmp_path, letters, name, damage):
+    log = write_log(tmp_path / "app.log", log_lines(20))
+    build([log], letters, tmp_path / "index")
+    path = tmp_path / "index" / "segment-000001" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content if damage == "flip" else content[:-1])
+    with pytest.raises(UserError, match="damaged"):
+        search(tmp_path / "index", "a")
+
+
+def test_what_is_no_index(tmp_path, letters, minilm):
+    for path, words in ((tmp_path, "not a logfm artifact"), (tmp_path / "none", "no such folder")):
+        with pytest.raises(UserError, match=words):
+            search(path, "a")
+        with pytest.raises(UserError, match=words):
+            add(path, [tmp_path])
+    with pytest.raises(UserError, match="no such file"):
+        build([tmp_path / "none"], letters, tmp_path / "index")
+    write_log(tmp_path / "empty.log", [])
+    with pytest.raises(UserError):
+        build([tmp_path / "empty.log"], letters, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
+def test_add_takes_what_is_new_and_encodes_nothing_else(tmp_path, letters):
+    lines = log_lines(40)
+    log = write_log(tmp_path / "app.log", lines[:25])
+    build([log], letters, tmp_path / "index")
+    write_log(tmp_path / "app.log", lines)
+    letters.backend.target.calls.clear()
+    manifest = add(tmp_path / "index", [log])
+    assert letters.backend.target.calls == [lines[25:]]
+    assert manifest.metrics["events"] == 40
+    assert manifest.metrics["skipped"] == 25
+    assert manifest == read_manifest(tmp_path / "index", "index")
+    index = Index.open(tmp_path / "index")
+    assert index.events == 40
+    for row in (3, 30):
+        hits = index.search(lines[row], k=40)
+        assert hits[0].text == lines[row]
+        assert len({hit.event_id for hit in hits}) == 40
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert add(tmp_path / "index", [log]) == manifest
+
+
+def test_another_file_of_the_same_name_is_not_taken_for_known(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(10))
+    build([log], letters, tmp_path / "index")
+    write_log(tmp_path / "app.log", log_lines(10, seed=1))
+    assert add(tmp_path / "index", [log]).metrics["events"] == 20
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {modules!r})
+from logfm.embeddings import index
+import killing_encoder
+stop = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+if {moment!r} == "encoding":
+    killing_encoder.encoder.stop = stop
+else:
+    index.write_atomic = stop
+index.add({folder!r}, [{log!r}])
+"""
+
+ENCODER = """
+import numpy as np
+
+class Encoder:
+    dim, hash, stop = 4, "fixed", None
+
+    def encode(self, texts):
+        if self.stop and len(texts) < 4096:
+            self.stop()
+        return np.array([[len(text), text.count("a"), text.count("1"), 1] for text in texts], dtype=np.float32)
+
+encoder = Encoder()
+"""
+
+
+@pytest.mark.parametrize("moment", ["encoding", "before the manifest"])
+def test_a_killed_add_leaves_the_index_and_a_rerun_completes_it(tmp_path, monkeypatch, moment):
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "killing_encoder.py").write_text(ENCODER)
+    monkeypatch.syspath_prepend(str(modules))
+    monkeypatch.delitem(sys.modules, "killing_encoder", raising=False)
+    lines = log_lines(6000)
+    encoder = LogEncoder.load("py:killing_encoder:encoder")
+    log = write_log(tmp_path / "app.log", lines[:50])
+    folder = tmp_path / "index"
+    build([log], encoder, folder)
+    before = search(folder, lines[7], k=60)
+    write_log(tmp_path / "app.log", lines)
+    script = KILLED.format(modules=str(modules), moment=moment, folder=str(folder), log=log)
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONSAFEPATH": "1"}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder / (".adding" if moment == "encoding" else "segment-000002")).exists()
+    assert search(folder, lines[7], k=60) == before
+    assert len(before) == 50
+    assert add(folder, [log]).metrics["events"] == 6000
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "segment-000001", "segment-000002"]
+    hits = search(folder, lines[7], k=6000)
+    assert len({hit.event_id for hit in hits}) == 6000
+
+
+def test_a_name_in_the_manifest_is_checked_before_faiss_reads(tmp_path, letters):
+    """A swapped FAISS file is refused by its hash, even where its size is the same."""
+    log = write_log(tmp_path / "app.log", log_lines(20))
+    build([log], letters, tmp_path / "index")
+    path = tmp_path / "index" / "segment-000001" / "faiss.index"
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(UserError, match="a file has changed"):
+        search(tmp_path / "index", "a")
+    shutil.copytree(tmp_path / "index", tmp_path / "copy")
+    document = orjson.loads((tmp_path / "copy" / "manifest.json").read_bytes())
+    document["outputs"] = {}
+    (tmp_path / "copy" / "manifest.json").write_bytes(orjson.dumps(document))
+    with pytest.raises(UserError, match="damaged"):
+        search(tmp_path / "copy", "a")
+
+
+def test_threads_search_one_opened_index(tmp_path, letters):
+    lines = log_lines(300)
+    log = write_log(tmp_path / "app.log", lines)
+    build([log], letters, tmp_path / "index")
+    index = Index.open(tmp_path / "index")
+    alone = [index.search(line, k=3) for line in lines[:40]]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda line: Index.search(index, line, 3), lines[:40])) == alone
+
+
+def test_a_sidecar_gives_rows_of_any_group_in_any_order(tmp_path, monkeypatch):
+    path = tmp_path / "events.parquet"
+    pq.write_table(pa.table({"text": [f"line {row}" for row in range(100)]}), path, row_group_size=7)
+    monkeypatch.setattr("logfm.embeddings.sidecar._KEPT", 2)
+    opened = Sidecar(path, ("text",))
+    rows = [99, 0, 6, 7, 50, 0, 98]
+    assert opened.records(rows) == {row: {"text": f"line {row}"} for row in rows}
+    assert opened.records(range(100)) == {row: {"text": f"line {row}"} for row in range(100)}
+    assert opened.records([]) == {}
