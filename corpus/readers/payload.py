@@ -66,10 +66,10 @@ def _cef(message: str, fields: dict[str, Any], clock: Clock) -> Columns:
 def _extension(text: str) -> dict[str, str]:
     """`key=value` pairs whose values may hold spaces: a value ends where the next key begins."""
     found = list(_CEF_KEY.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    ends = [*(match.start() for match in found[1:]), len(text)]
     return {
         match[1]: text[match.end() : end].strip().replace("\\=", "=").replace("\\\\", "\\")
-        for match, end in zip(found, ends, strict=True)
+        for match, end in zip(found, ends, strict=False)
     }
 
 

@@ -191,6 +191,16 @@ def test_cef(write, read):
     assert (fields["message"]["msg"], fields["message"]["Rule"], fields["severity"]) == ("a b c", "No Entry", "5")
 
 
+@pytest.mark.parametrize(
+    "text", ["CEF:0|A|B|1|2|n|3|", "CEF:0|A|B|1|2|n|3|no pairs here", "CEF:0|", "LEEF:2.0|A|B|1|2|", "LEEF:1.0|"]
+)
+def test_cef_and_leef_that_are_cut_short(write, read, text):
+    events, rejects = read(write("a.log", [text, "CEF:0|A|B|1|2|n|3|suser=eve"]))
+    assert [one.text for one in events] == [text, "CEF:0|A|B|1|2|n|3|suser=eve"]
+    assert events[1].user == "eve"
+    assert rejects == []
+
+
 def test_leef_behind_a_syslog_header(write, read):
     text = "LEEF:1.0|ACME|Mail|4|15345|src=192.0.2.0\tusrName=joe.black\tdevTime=2023-11-14T22:13:20Z"
     (event,), _ = read(write("a.log", f"<13>Oct  1 00:00:00 relay {text}"))

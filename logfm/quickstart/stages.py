@@ -1,0 +1,146 @@
+"""The stages of a quickstart, in order; each is reused where an earlier run finished it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import orjson
+
+from logfm.artifacts import Manifest, digest, peak_memory, write_atomic
+from logfm.configs.schema.pretrain import PretrainConfig
+from logfm.configs.schema.quickstart import QuickstartConfig
+from logfm.console import say
+from logfm.corpus import Corpus
+from logfm.corpus import build as build_corpus
+from logfm.corpus.simulate import simulate
+from logfm.embeddings import LogEncoder
+from logfm.embeddings.detect import Detection, find
+from logfm.embeddings.embed import embed
+from logfm.embeddings.index import build as build_index
+from logfm.errors import UserError
+from logfm.pretrain import Outcome, pretrain
+from logfm.tokenizer import train as train_tokenizer
+
+MARK = "quickstart.json"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How one stage went: seconds of this run, and the peak memory of the process when it ended (bytes)."""
+
+    name: str
+    seconds: float
+    peak_memory_bytes: int
+    reused: bool
+
+
+@dataclass
+class Run:
+    """A quickstart in its folder: what the stages left, and how long they took."""
+
+    out: Path
+    config: QuickstartConfig
+    command: str
+    simulated: bool
+    stages: list[Stage] = field(default_factory=list)
+
+    def stage(self, name: str, title: str, work: Callable[[], T], made: Path | None = None) -> T:
+        """Do one stage, tell people, and keep the time; `made` is the artifact whose presence means reuse."""
+        reused = made is not None and made.exists()
+        say(f"{title}{' (finished earlier)' if reused else ''} ...")
+        start = time.monotonic()
+        result = work()
+        self.stages.append(Stage(name, round(time.monotonic() - start, 3), peak_memory(), reused))
+        return result
+
+
+@dataclass(frozen=True)
+class Products:
+    """Everything that the report is made from."""
+
+    corpus: Corpus
+    tokenizer: Manifest
+    outcome: Outcome
+    encoder: LogEncoder
+    vectors: Path
+    index: Path
+    detection: Detection
+
+
+def claim(out: Path, inputs: Sequence[str], config: QuickstartConfig) -> None:
+    """Make `out` the folder of this quickstart: free, or left by the same one.
+
+    Raises:
+        UserError: the folder holds something else, or can't be written.
+    """
+    places = [given if given == "-" else str(Path(given).resolve()) for given in inputs]
+    identity = {"inputs": places, "config": config.dump()}
+    mark = out / MARK
+    if mark.exists():
+        if orjson.loads(mark.read_bytes()).get("key") != digest(identity):
+            raise UserError("the output folder holds another quickstart", out, "Choose another --out, or delete it.")
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise UserError("the output folder is not empty", out, "Choose another --out.")
+        write_atomic(mark, orjson.dumps({"key": digest(identity), **identity}, option=orjson.OPT_INDENT_2))
+    except OSError as error:
+        raise UserError(f"cannot write here ({error.strerror})", out, "Choose another --out.") from error
+
+
+def run_stages(run: Run, inputs: Sequence[str]) -> Products:
+    """From logs to anomalies; the report is made from what this returns.
+
+    Raises:
+        UserError: inputs without events, too few for training, or a stage's own complaint.
+    """
+    out, config = run.out, run.config
+    if run.simulated:
+        telemetry = out / "telemetry"
+        run.stage("simulate", "simulating telemetry", lambda: simulate(config.simulate, telemetry), telemetry)
+        inputs = [str(telemetry / "logs")]
+    folder = out / "corpus"
+    run.stage("corpus", "reading logs", lambda: build_corpus(inputs, folder, config.corpus), folder)
+    corpus = Corpus.open(folder)
+    metrics = corpus.manifest.metrics
+    say(f"  {metrics['events']:,} events, {metrics['duplicates']:,} duplicates, {metrics['rejected']:,} rejects")
+    tokenizer = run.stage(
+        "tokenizer",
+        "training the tokenizer",
+        lambda: train_tokenizer(corpus, out / "tokenizer", config.tokenizer),
+        out / "tokenizer",
+    )
+    outcome = run.stage("pretrain", "pretraining the encoder", lambda: _pretrain(run), out / "run")
+    encoder = LogEncoder.load(out / "encoder", config.encoder)
+    vectors = out / "vectors.parquet"
+    if not vectors.exists():
+        run.stage("embed", "encoding every event", lambda: embed([str(folder)], encoder, vectors))
+    else:
+        run.stage("embed", "encoding every event", lambda: None, vectors)
+    index = out / "index"
+    run.stage("index", "building the index", lambda: build_index([vectors], encoder, index, config.index), index)
+    detection = run.stage("detect", "finding anomalies", lambda: find([vectors], encoder, config.detect))
+    return Products(corpus, tokenizer, outcome, encoder, vectors, index, detection)
+
+
+def _pretrain(run: Run) -> Outcome:
+    config = run.config
+    outcome = pretrain(
+        PretrainConfig(
+            corpus=run.out / "corpus",
+            tokenizer=run.out / "tokenizer",
+            out=run.out,
+            seed=config.seed,
+            model=config.model,
+            masking=config.masking,
+            data=config.data,
+            train=config.train,
+        )
+    )
+    if outcome is None:
+        raise UserError("quickstart runs in one process", fix="For several, use logfm pretrain.")
+    return outcome
