@@ -221,7 +221,7 @@ def _comparison(
         found = compare(lines, template_labels(lines, run.config.templates), {"logfm": encode}, run.config.comparison)
     except UserError as error:
         return None, str(error)
-    note = f"An even sample of {len(lines)} different lines of the full stream; pretraining saw most of them, unlabelled."
+    note = f"{len(lines)} different lines, evenly from the full stream; pretraining saw most of them, unlabelled."
     return comparison_part(found, note), ""
 
 
