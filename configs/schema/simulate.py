@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from logfm.configs.base import Config
 
 EVENTS_PER_ATTACK = 200
+EVENTS_PER_HOST = 15
 
 
 class SimulateConfig(Config):
@@ -15,7 +16,7 @@ class SimulateConfig(Config):
     seed: int = Field(default=0, ge=0)
     """Seed of everything that varies."""
 
-    events: int = Field(default=20_000, ge=EVENTS_PER_ATTACK, le=20_000_000)
+    events: int = Field(default=20_000, ge=EVENTS_PER_ATTACK, le=5_000_000)
     """Events to make, over all sources (about; attack events included)."""
 
     attacks: int = Field(default=1, ge=0, le=10_000)
@@ -41,7 +42,9 @@ class SimulateConfig(Config):
         return moment.astimezone(UTC)
 
     @model_validator(mode="after")
-    def _room_for_attacks(self) -> "SimulateConfig":
+    def _room(self) -> "SimulateConfig":
         if self.attacks * EVENTS_PER_ATTACK > self.events:
             raise ValueError(f"{self.attacks} attacks need at least {self.attacks * EVENTS_PER_ATTACK} events")
+        if self.hosts * EVENTS_PER_HOST > self.events:
+            raise ValueError(f"{self.hosts} hosts need at least {self.hosts * EVENTS_PER_HOST} events")
         return self

@@ -1,0 +1,189 @@
+"""Play event templates: a cast acts, and every source that would see it gets its record."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from logfm.corpus.simulate import windows
+from logfm.corpus.simulate.records import AUTH, DNS, WEB, WINDOWS, Record, Truth, auth_line, dns_line, web_line
+from logfm.corpus.simulate.templates import (
+    AccessEvent,
+    AnyEvent,
+    AuthEvent,
+    DnsEvent,
+    FileEvent,
+    LogonEvent,
+    NetworkEvent,
+    ProcessEvent,
+    RegistryEvent,
+    WebEvent,
+    WindowsEvent,
+)
+from logfm.corpus.simulate.values import Cast
+from logfm.corpus.simulate.world import Process, World, guid
+
+SECOND = 1_000_000
+
+
+class Player:
+    """Plays one activity from `time` on (microseconds since 1970); `records` is what it left, in no strict order."""
+
+    def __init__(self, world: World, rng: random.Random, cast: Cast, time: int) -> None:
+        self.world = world
+        self.rng = rng
+        self.cast = cast
+        self.time = time
+        self.truth = Truth()
+        self.records: list[Record] = []
+        self._processes: dict[str, Process] = {}
+        self._pids: dict[str, int] = {}
+
+    def play(self, events: Sequence[AnyEvent]) -> None:
+        """Play templates one after the other."""
+        for event in events:
+            if event.chance < 1 and self.rng.random() >= event.chance:
+                continue
+            for _ in range(self.rng.randint(*event.repeat)):
+                self.time += int(self.rng.uniform(*event.after) * SECOND)
+                _PLAY[type(event)](self, event)
+
+    def put(self, file: str, body: str | dict[str, Any], delay: float = 0.0) -> None:
+        """Keep a record, `delay` seconds after now. The body carries its own time."""
+        self.records.append(Record(self.time + int(delay * SECOND), file, body, self.truth))
+
+    def fill(self, text: str) -> str:
+        """Replace the placeholders of a text."""
+        return self.cast.fill(text)
+
+    def process(self, name: str, host: str) -> Process:
+        """An earlier process of this activity, or one of the system."""
+        return self._processes.get(name) or self.world.processes[host, name]
+
+    def look_up(
+        self, name: str, client: str, kind: str = "A", rcode: str = "NOERROR", answer: str | None = None
+    ) -> None:
+        """Leave a query in the name server's log."""
+        hosts = self.world.hosts
+        address = hosts[client].address if client in hosts else client
+        server = hosts[self.cast.get("dc")].address
+        self.put(DNS, dns_line(self.rng, self.time, address, server, name, kind, rcode, answer))
+
+    def start(self, event: ProcessEvent) -> None:
+        """Start a process, and end it some time later."""
+        host, user, image = self.fill(event.host), self.fill(event.user), self.fill(event.image)
+        parent = self.process(event.parent, host)
+        pid = 4 * self.rng.randrange(250, 4000)
+        logon = parent.logon_id if parent.user == user else f"0x{self.rng.randrange(0x20000, 0xFFFFFF):x}"
+        command = self.fill(event.command)
+        integrity = event.integrity if user != "SYSTEM" else "System"
+        process = Process(host, pid, guid(self.rng, host, pid), image, command, user, integrity, logon)
+        if event.name:
+            self._processes[event.name] = process
+        self.put(WINDOWS, windows.started(self.world, self.time, process, parent))
+        if self.world.hosts[host].kind != "workstation":
+            self.put(WINDOWS, windows.created(self.world, self.time, process, parent))
+        seconds = self.rng.uniform(*event.seconds)
+        end = self.time + int(seconds * SECOND)
+        self.put(WINDOWS, windows.sysmon(self.world, end, 5, process, {}, user=True), seconds)
+
+    def connect(self, event: NetworkEvent) -> None:
+        """Connect to a domain, a host of ours or an address; names are looked up."""
+        host, to = self.fill(event.host), self.fill(event.to)
+        process = self.process(event.by, host)
+        machine = self.world.hosts.get(to)
+        name = f"{machine.name.lower()}.{self.world.realm}" if machine else to
+        address = self.world.addresses.get(name, name)
+        if name != address:
+            self.look_up(name, host, answer=address)
+            self.put(WINDOWS, windows.looked_up(self.world, self.time, process, name, address))
+        self.time += self.rng.randrange(2_000, 90_000)
+        self.put(WINDOWS, windows.connected(self.world, self.rng, self.time, process, (name, address), event.port))
+
+    def write(self, event: FileEvent) -> None:
+        """Write a file."""
+        process = self.process(event.by, self.fill(event.host))
+        fields = {
+            "TargetFilename": self.fill(event.path),
+            "CreationUtcTime": windows.stamp(self.time)[:-1].replace("T", " "),
+        }
+        self.put(WINDOWS, windows.sysmon(self.world, self.time, 11, process, fields, user=True))
+
+    def set_value(self, event: RegistryEvent) -> None:
+        """Set a registry value."""
+        process = self.process(event.by, self.fill(event.host))
+        fields = {"EventType": "SetValue", "TargetObject": self.fill(event.key), "Details": self.fill(event.value)}
+        self.put(WINDOWS, windows.sysmon(self.world, self.time, 13, process, fields, user=True))
+
+    def open_process(self, event: AccessEvent) -> None:
+        """Open another process."""
+        host = self.fill(event.host)
+        process, target = self.process(event.by, host), self.process(event.target, host)
+        self.put(WINDOWS, windows.opened(self.world, self.rng, self.time, process, target, event.mask))
+
+    def log_on(self, event: LogonEvent) -> None:
+        """Log on at a Windows host, or fail to; from another machine, with a ticket of the domain controller."""
+        host, user, source = self.fill(event.host), self.fill(event.user), self.fill(event.source)
+        machine = self.world.hosts.get(source)
+        if machine and not event.failed and user != "SYSTEM":
+            self.put(WINDOWS, windows.ticket(self.world, self.rng, self.time, user, host, machine.address))
+            self.time += self.rng.randrange(1_000, 60_000)
+        body = windows.logged_on(self.world, self.rng, self.time, host, user, event.type, source, failed=event.failed)
+        self.put(WINDOWS, body)
+        known = self.world.users.get(user)
+        if not event.failed and known and known.role == "it":
+            domain, name, sid = windows.account(self.world, user)
+            fields = {
+                "SubjectUserSid": sid,
+                "SubjectUserName": name,
+                "SubjectDomainName": domain,
+                "SubjectLogonId": body["TargetLogonId"],
+                "PrivilegeList": "SeSecurityPrivilege SeBackupPrivilege SeRestorePrivilege SeDebugPrivilege",
+            }
+            self.put(WINDOWS, windows.security(self.world, self.time, host, 4672, fields))
+
+    def windows(self, event: WindowsEvent) -> None:
+        """Leave any other Windows event."""
+        fields = {name: self.fill(text) for name, text in event.data.items()}
+        host = self.fill(event.host)
+        body = windows.windows_event(self.world, self.time, host, event.id, event.channel, event.provider, fields)
+        self.put(WINDOWS, body)
+
+    def authenticate(self, event: AuthEvent) -> None:
+        """Leave a line in a Linux server's authentication log."""
+        pid = self._pids.get(event.pid or "") or self.rng.randrange(700, 4_000_000)
+        if event.pid:
+            self._pids[event.pid] = pid
+        # sudo and su write no process id.
+        shown = None if event.program in ("sudo", "su") else pid
+        line = auth_line(self.time, self.fill(event.host), event.program, shown, self.fill(event.message))
+        self.put(AUTH, line)
+
+    def request(self, event: WebEvent) -> None:
+        """Leave a request in the access log."""
+        status, size = self.rng.choice(event.status), self.rng.randint(*event.size)
+        request = (event.method, self.fill(event.path))
+        who = (self.fill(event.client), self.fill(event.user))
+        line = web_line(self.time, *who, request, status, size, self.fill(event.referrer), self.fill(event.agent))
+        self.put(WEB, line)
+
+    def query(self, event: DnsEvent) -> None:
+        """Look up a name, by itself."""
+        name = self.fill(event.query)
+        answer = (
+            self.fill(event.answer) if event.answer else self.world.addresses.get(name) if event.type == "A" else None
+        )
+        self.look_up(name, self.fill(event.client), event.type, event.rcode, answer)
+
+
+_PLAY: dict[type, Callable[[Player, Any], None]] = {
+    ProcessEvent: Player.start,
+    NetworkEvent: Player.connect,
+    FileEvent: Player.write,
+    RegistryEvent: Player.set_value,
+    AccessEvent: Player.open_process,
+    LogonEvent: Player.log_on,
+    WindowsEvent: Player.windows,
+    AuthEvent: Player.authenticate,
+    WebEvent: Player.request,
+    DnsEvent: Player.query,
+}

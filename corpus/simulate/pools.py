@@ -1,0 +1,172 @@
+"""Words that the invented company and its surroundings are made of."""
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+FIRST = _words(
+    """
+    anna ben carla david elena felix grace hugo ines jonas kira leo maria nils olga paul quinn rosa sam tara uwe
+    vera will yara zoe amir bea chen dina emil fatma gita hana ivan jana karim lena milo nora
+    """
+)
+LAST = _words(
+    """
+    adler berg costa dietz eriksen fischer garcia hoffman ito jansen keller lang meyer novak olsen petrov quist
+    richter silva thomas urban vogel weber xu yilmaz zimmer bauer conti duval evans ferrari graf huber
+    """
+)
+COMPANIES = [
+    "aldermere",
+    "brookhaven",
+    "castlegate",
+    "dunmore",
+    "eastvale",
+    "fernhill",
+    "greystone",
+    "harrowby",
+    "kingsmere",
+    "larkfield",
+]
+SYLLABLES = [
+    "al",
+    "bri",
+    "cor",
+    "dan",
+    "el",
+    "far",
+    "gol",
+    "hin",
+    "is",
+    "jor",
+    "kel",
+    "lum",
+    "mar",
+    "nev",
+    "or",
+    "pel",
+    "qua",
+    "ros",
+    "sil",
+    "tor",
+    "ul",
+    "ven",
+    "wex",
+    "yar",
+    "zan",
+]
+SERVICES = [
+    "www",
+    "cdn",
+    "api",
+    "static",
+    "img",
+    "assets",
+    "login",
+    "mail",
+    "update",
+    "telemetry",
+    "fonts",
+    "sync",
+    "media",
+    "edge",
+    "docs",
+]
+# Reserved for documentation and benchmarks (RFC 5737, RFC 2544): nobody's addresses.
+NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
+BENCHMARK_NETWORKS = tuple(f"198.{low}.{third}" for low in (18, 19) for third in range(0, 256, 5))
+HELPERS = _words("svc_report svc_scan svc_sync svc_print svc_crm helpdesk trainee temp")
+ACCOUNTS = _words(
+    """
+    backup deploy monitor ansible jenkins
+    """
+)
+GUESSES = _words(
+    """
+    root admin test oracle ubuntu postgres user guest git ftpuser mysql pi support nagios tomcat hadoop
+    administrator webmaster www info
+    """
+)
+PAGES = _words(
+    """
+    / /index.php /products /products/overview /about /contact /news /news/2025 /careers /login /login.php
+    /search /account /account/orders /cart /checkout /support /support/tickets /downloads /docs/start /docs/api
+    /pricing /blog /blog/page/2 /partners /legal/privacy /feed.xml /robots.txt /sitemap.xml /favicon.ico
+    /upload.php /api/v1/items /api/v1/session /api/v1/search /wp-login.php /admin/ /status
+    """
+)
+ASSETS = _words(
+    """
+    /static/css/main.css /static/js/app.js /static/js/vendor.js /static/img/logo.svg /static/img/hero.jpg
+    /static/fonts/inter.woff2 /static/img/team.jpg /static/js/chat.js /uploads/brochure.pdf
+    /uploads/avatar_small.png /static/css/print.css /uploads/catalogue.pdf
+    """
+)
+TERMS = [
+    "invoice",
+    "pump",
+    "filter",
+    "shipping",
+    "returns",
+    "manual",
+    "warranty",
+    "contact",
+    "spare",
+    "delivery",
+    "price",
+    "order",
+    "size",
+]
+DOCUMENTS = _words(
+    """
+    budget forecast report minutes contract offer payroll roadmap inventory orders invoices holiday presentation
+    agenda training audit
+    """
+)
+EXTENSIONS = ["docx", "xlsx", "pptx", "pdf", "txt", "csv"]
+AGENTS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/133.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:135.0) Gecko/20100101 Firefox/135.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.2 "
+    "Safari/605.1.15",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/132.0.0.0 Safari/537.36 "
+    "Edg/132.0.0.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.3 "
+    "Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/133.0.0.0 Mobile "
+    "Safari/537.36",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:134.0) Gecko/20100101 Firefox/134.0",
+    "python-requests/2.32.3",
+    "curl/8.5.0",
+)
+# What each program of Windows says of itself: description and company.
+PROGRAMS = {
+    "chrome.exe": ("Google Chrome", "Google LLC"),
+    "msedge.exe": ("Microsoft Edge", "Microsoft Corporation"),
+    "firefox.exe": ("Firefox", "Mozilla Corporation"),
+    "cmd.exe": ("Windows Command Processor", "Microsoft Corporation"),
+    "powershell.exe": ("Windows PowerShell", "Microsoft Corporation"),
+    "winword.exe": ("Microsoft Word", "Microsoft Corporation"),
+    "excel.exe": ("Microsoft Excel", "Microsoft Corporation"),
+    "outlook.exe": ("Microsoft Outlook", "Microsoft Corporation"),
+    "svchost.exe": ("Host Process for Windows Services", "Microsoft Corporation"),
+    "rundll32.exe": ("Windows host process (Rundll32)", "Microsoft Corporation"),
+    "schtasks.exe": ("Task Scheduler Configuration Tool", "Microsoft Corporation"),
+    "reg.exe": ("Registry Console Tool", "Microsoft Corporation"),
+    "net.exe": ("Net Command", "Microsoft Corporation"),
+    "whoami.exe": ("whoami - displays logged on user information", "Microsoft Corporation"),
+    "certutil.exe": ("CertUtil.exe", "Microsoft Corporation"),
+    "vssadmin.exe": ("Command Line Interface for Volume Shadow Copy Service", "Microsoft Corporation"),
+    "procdump64.exe": ("Sysinternals process dump utility", "Sysinternals - www.sysinternals.com"),
+}
+SYSTEM_PROCESSES = {
+    "explorer": r"C:\Windows\explorer.exe",
+    "services": r"C:\Windows\System32\services.exe",
+    "svchost": r"C:\Windows\System32\svchost.exe",
+    "lsass": r"C:\Windows\System32\lsass.exe",
+    "wmiprvse": r"C:\Windows\System32\wbem\WmiPrvSE.exe",
+    "msmpeng": r"C:\ProgramData\Microsoft\Windows Defender\Platform\4.18.25010.11-0\MsMpEng.exe",
+    "taskhost": r"C:\Windows\System32\taskhostw.exe",
+    "system": "System",
+}

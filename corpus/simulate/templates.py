@@ -1,0 +1,283 @@
+"""Behaviour as data: event templates in YAML, for attack scenarios and for the benign routines of a company.
+
+A template's texts hold `{placeholders}`. The cast of an activity (who, where, from which address) is drawn from the
+company; `values` and `encoded` of the file add choices of its own. Both classes are written with the same templates,
+so that nothing but behaviour tells them apart.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from logfm.corpus.simulate.values import EVENT_VALUES, IDENTITIES
+from logfm.errors import UserError
+
+HERE = Path(__file__).parent
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+Range = tuple[float, float]
+Count = tuple[int, int]
+
+
+class Template(BaseModel):
+    """Base of what is read from YAML: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Event(Template):
+    after: Range = (0.05, 2.0)
+    """Seconds after the previous event."""
+    repeat: Count = (1, 1)
+    """How often it happens."""
+    chance: float = Field(1.0, gt=0, le=1)
+    """Whether it happens at all."""
+
+
+class ProcessEvent(_Event):
+    """A process starts on a Windows host (Sysmon 1, and 5 when it ends; Security 4688 on servers)."""
+
+    event: Literal["process"]
+    image: str
+    command: str
+    host: str = "{host}"
+    user: str = "{user}"
+    parent: str = "explorer"
+    """The `name` of an earlier process, or a process of the system."""
+    name: str | None = None
+    integrity: Literal["Low", "Medium", "High", "System"] = "Medium"
+    seconds: Range = (0.2, 40.0)
+    """How long it runs."""
+
+
+class NetworkEvent(_Event):
+    """A process connects (Sysmon 3); a domain is looked up first (Sysmon 22 and the name server's log)."""
+
+    event: Literal["network"]
+    by: str
+    to: str
+    """A domain, a host's name or an address."""
+    port: int = 443
+    host: str = "{host}"
+
+
+class FileEvent(_Event):
+    """A process writes a file (Sysmon 11)."""
+
+    event: Literal["file"]
+    by: str
+    path: str
+    host: str = "{host}"
+
+
+class RegistryEvent(_Event):
+    """A process sets a registry value (Sysmon 13)."""
+
+    event: Literal["registry"]
+    by: str
+    key: str
+    value: str
+    host: str = "{host}"
+
+
+class AccessEvent(_Event):
+    """A process opens another one (Sysmon 10)."""
+
+    event: Literal["access"]
+    by: str
+    target: str
+    mask: str
+    host: str = "{host}"
+
+
+class LogonEvent(_Event):
+    """Someone logs on at a Windows host (Security 4624, and the domain controller's 4769), or fails to (4625)."""
+
+    event: Literal["logon"]
+    host: str = "{host}"
+    user: str = "{user}"
+    type: Literal[2, 3, 5, 7, 10] = 2
+    source: str = "-"
+    """The host or address it comes from."""
+    failed: bool = False
+
+
+class WindowsEvent(_Event):
+    """Any other record of a Windows channel."""
+
+    event: Literal["windows"]
+    id: int
+    channel: str = "Security"
+    provider: str = "Microsoft-Windows-Security-Auditing"
+    host: str = "{host}"
+    data: dict[str, str]
+
+
+class AuthEvent(_Event):
+    """A line of a Linux server's authentication log."""
+
+    event: Literal["auth"]
+    program: str
+    message: str
+    host: str = "{linux}"
+    pid: str | None = None
+    """Lines of the same name share a process id."""
+
+
+class WebEvent(_Event):
+    """A request to one of the company's sites."""
+
+    event: Literal["web"]
+    path: str
+    client: str = "{visitor}"
+    method: str = "GET"
+    status: tuple[int, ...] = (200,)
+    size: Count = (200, 40_000)
+    """Bytes sent."""
+    agent: str = "{agent}"
+    referrer: str = "-"
+    user: str = "-"
+
+
+class DnsEvent(_Event):
+    """A query to the company's name server."""
+
+    event: Literal["dns"]
+    query: str
+    client: str = "{host}"
+    type: Literal["A", "AAAA", "TXT", "PTR", "SRV", "MX", "HTTPS"] = "A"
+    rcode: Literal["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"] = "NOERROR"
+    answer: str | None = None
+
+
+AnyEvent = Annotated[
+    ProcessEvent | NetworkEvent | FileEvent | RegistryEvent | AccessEvent | LogonEvent | WindowsEvent | AuthEvent
+    | WebEvent | DnsEvent,
+    Field(discriminator="event"),
+]  # fmt: skip
+
+
+class _Behaviour(Template):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    clock: Literal["work", "always", "night"] = "always"
+    """When it begins: mostly in working hours, evenly, or in the small hours."""
+    values: dict[str, tuple[str, ...]] = {}
+    """Choices; one is drawn for each activity, in the order of the file."""
+    encoded: dict[str, str] = {}
+    """Texts that become Base64 of UTF-16, as PowerShell takes commands."""
+
+    def events(self) -> Iterator[_Event]:
+        """Every event template."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _check_placeholders(self) -> "_Behaviour":
+        known = {*IDENTITIES, *EVENT_VALUES, *self.values, *self.encoded}
+        texts = [*self.encoded.values(), *(text for choices in self.values.values() for text in choices)]
+        texts += [text for event in self.events() for text in _texts(event.model_dump())]
+        for text in texts:
+            for name in PLACEHOLDER.findall(text):
+                if name not in known:
+                    raise ValueError(f"unknown placeholder {{{name}}}")
+        return self
+
+
+class Step(Template):
+    """One step of an attack: what it is in ATT&CK, and the ways it can be done."""
+
+    name: str
+    technique: tuple[Annotated[str, Field(pattern=r"^T\d{4}(\.\d{3})?$")], ...] = Field(min_length=1)
+    tactic: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
+    after: Range = (1.0, 10.0)
+    """Minutes after the previous step."""
+    variants: tuple[tuple[AnyEvent, ...], ...] = Field(min_length=1)
+
+
+class Scenario(_Behaviour):
+    """An attack of several steps."""
+
+    title: str
+    steps: tuple[Step, ...] = Field(min_length=2)
+
+    def events(self) -> Iterator[_Event]:
+        """Every event template of every variant."""
+        return (event for step in self.steps for variant in step.variants for event in variant)
+
+
+class Routine(_Behaviour):
+    """Something that people or machines of the company do, or that the internet does to it."""
+
+    source: Literal["windows", "linux", "web", "dns"]
+    """The source that it is counted for."""
+    weight: float = Field(1.0, gt=0)
+    """How often, relative to the others of its source."""
+    role: Literal["any", "it", "developer", "office"] = "any"
+    """Whose routine it is."""
+    cover: bool = False
+    """Whether it is also played with the cast of each attack, so that no name or address occurs in attacks only."""
+    everyone: bool = False
+    """Whether each user does it at least once."""
+    variants: tuple[tuple[AnyEvent, ...], ...] = Field(min_length=1)
+
+    def events(self) -> Iterator[_Event]:
+        """Every event template of every variant."""
+        return (event for variant in self.variants for event in variant)
+
+
+class _Routines(Template):
+    routines: tuple[Routine, ...]
+
+
+BehaviourT = TypeVar("BehaviourT", bound=Template)
+
+
+def load_scenarios(names: Sequence[str] | None = None, folder: Path = HERE / "scenarios") -> list[Scenario]:
+    """Attack scenarios by name, in the order of `names`; all by default.
+
+    Raises:
+        UserError: no scenario has that name, or a file is wrong.
+    """
+    known = {scenario.name: scenario for scenario in _scenarios(folder)}
+    for name in names or ():
+        if name not in known:
+            raise UserError("unknown scenario", name, f"Known: {', '.join(known)}.")
+    return [known[name] for name in (names or known)]
+
+
+@cache
+def load_routines(folder: Path = HERE / "routines") -> list[Routine]:
+    """The benign routines.
+
+    Raises:
+        UserError: a file is wrong.
+    """
+    return [routine for path in sorted(folder.glob("*.yaml")) for routine in _read(_Routines, path).routines]
+
+
+@cache
+def _scenarios(folder: Path) -> list[Scenario]:
+    return [_read(Scenario, path) for path in sorted(folder.glob("*.yaml"))]
+
+
+def _read(kind: type[BehaviourT], path: Path) -> BehaviourT:
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        # A misspelt key is also a missing one; the misspelling says more.
+        first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{place}: {first['msg']}", path) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError("cannot read the scenario", path, " ".join(str(error).split())[:200]) from error
+
+
+def _texts(document: Any) -> Iterator[str]:
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict):
+        for value in document.values():
+            yield from _texts(value)

@@ -1,0 +1,158 @@
+"""What placeholders stand for: the cast of an activity, and values that are drawn anew for each event."""
+
+import base64
+import random
+from collections.abc import Callable, Mapping
+
+from logfm.corpus.simulate import pools
+from logfm.corpus.simulate.world import World, zipf
+
+Draw = Callable[["Cast"], str]
+
+
+class Cast:
+    """Who and what takes part in one activity; each identity is drawn when it is first asked for, then kept."""
+
+    def __init__(
+        self,
+        world: World,
+        rng: random.Random,
+        *,
+        role: str = "any",
+        fixed: Mapping[str, str] | None = None,
+        values: Mapping[str, tuple[str, ...]] | None = None,
+        encoded: Mapping[str, str] | None = None,
+    ) -> None:
+        self.world = world
+        self.rng = rng
+        self.role = role
+        self._kept = dict(fixed or {})
+        self._own: dict[str, str] = {}
+        for name, choices in (values or {}).items():
+            self._own[name] = self.fill(rng.choice(choices))
+        for name, text in (encoded or {}).items():
+            self._own[name] = base64.b64encode(self.fill(text).encode("utf-16-le")).decode()
+
+    def get(self, name: str) -> str:
+        """The value of a placeholder."""
+        if name in self._own:
+            return self._own[name]
+        if name in EVENT_VALUES:
+            return EVENT_VALUES[name](self)
+        if name not in self._kept:
+            self._kept[name] = IDENTITIES[name](self)
+        return self._kept[name]
+
+    def fill(self, text: str) -> str:
+        """Replace the placeholders of a text."""
+        if "{" not in text:
+            return text
+        from logfm.corpus.simulate.templates import PLACEHOLDER
+
+        return PLACEHOLDER.sub(lambda match: self.get(match[1]), text)
+
+
+def shared_cast(world: World, rng: random.Random) -> dict[str, str]:
+    """A whole cast at once, for an attack and what covers it: an office user, an administrator, servers, outside."""
+    cast = Cast(world, rng, role="office")
+    return {name: cast.get(name) for name in IDENTITIES}
+
+
+def _person(role: str | None = None) -> Draw:
+    return lambda cast: cast.rng.choice(cast.world.of_role(role or cast.role)).name
+
+
+def _host_of(user: str) -> Draw:
+    return lambda cast: cast.world.users[cast.get(user)].host
+
+
+def _address_of(host: str) -> Draw:
+    return lambda cast: cast.world.hosts[cast.get(host)].address
+
+
+def _of_kind(kind: str) -> Draw:
+    return lambda cast: cast.rng.choice(cast.world.of_kind(kind))
+
+
+def _other_user(cast: Cast) -> str:
+    return cast.rng.choice([name for name in cast.world.users if name not in (cast.get("user"), cast.get("admin"))])
+
+
+def _agent(cast: Cast) -> str:
+    known = cast.world.agents
+    return known[cast.get("visitor")]
+
+
+def _document(cast: Cast) -> str:
+    number = cast.rng.choice(["", "", "_2025", "_final", "_v2", f"_{cast.rng.randrange(100, 9999)}"])
+    return f"{zipf(cast.rng, pools.DOCUMENTS)}{number}.{zipf(cast.rng, pools.EXTENSIONS)}"
+
+
+def _page(cast: Cast) -> str:
+    page = zipf(cast.rng, pools.PAGES)
+    if page in ("/search", "/api/v1/search"):
+        return f"{page}?q={zipf(cast.rng, pools.TERMS)}"
+    if page in ("/products", "/api/v1/items", "/support/tickets"):
+        return f"{page}/{int(cast.rng.paretovariate(0.8)) % 5000}"
+    return page
+
+
+def _hex(digits: int) -> Draw:
+    return lambda cast: f"{cast.rng.getrandbits(4 * digits):0{digits}x}"
+
+
+def _number(low: int, high: int) -> Draw:
+    return lambda cast: str(cast.rng.randrange(low, high))
+
+
+IDENTITIES: dict[str, Draw] = {
+    "user": _person(),
+    "host": _host_of("user"),
+    "address": _address_of("host"),
+    "sid": lambda cast: cast.world.users[cast.get("user")].sid,
+    "admin": _person("it"),
+    "admin_host": _host_of("admin"),
+    "admin_address": _address_of("admin_host"),
+    "peer_user": _other_user,
+    "peer": _host_of("peer_user"),
+    "peer_address": _address_of("peer"),
+    "server": _of_kind("server"),
+    "server_address": _address_of("server"),
+    "dc": _of_kind("dc"),
+    "linux": _of_kind("linux"),
+    "linux_address": _address_of("linux"),
+    "web": _of_kind("web"),
+    "account": lambda cast: zipf(cast.rng, pools.ACCOUNTS),
+    "helper": lambda cast: cast.rng.choice(pools.HELPERS),
+    "visitor": lambda cast: zipf(cast.rng, cast.world.visitors, 0.6),
+    "agent": _agent,
+    "browser": lambda cast: cast.world.agents[cast.get("address")],
+    "domain": lambda cast: zipf(cast.rng, cast.world.domains, 0.8),
+    "domain_address": lambda cast: cast.world.addresses[cast.get("domain")],
+    "company": lambda cast: cast.world.company,
+    "realm": lambda cast: cast.world.realm,
+    "site": lambda cast: f"www.{cast.world.company}.example",
+    "intranet": lambda cast: f"intranet.{cast.world.realm}",
+}
+"""Drawn once for an activity."""
+
+EVENT_VALUES: dict[str, Draw] = {
+    "page": _page,
+    "asset": lambda cast: zipf(cast.rng, pools.ASSETS),
+    "term": lambda cast: zipf(cast.rng, pools.TERMS),
+    "document": _document,
+    "any_domain": lambda cast: zipf(cast.rng, cast.world.domains, 0.8),
+    "any_visitor": lambda cast: zipf(cast.rng, cast.world.visitors, 0.6),
+    "any_user": lambda cast: cast.rng.choice(list(cast.world.users)),
+    "guess": lambda cast: zipf(cast.rng, pools.GUESSES, 0.8),
+    "hex4": _hex(4),
+    "hex8": _hex(8),
+    "hex16": _hex(16),
+    "hex40": _hex(40),
+    "number": _number(1, 10_000),
+    "digit": _number(1, 10),
+    "octet": _number(1, 255),
+    "port": _number(32_768, 61_000),
+    "session": _number(100, 9_000),
+}
+"""Drawn anew each time."""

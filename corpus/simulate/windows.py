@@ -1,0 +1,206 @@
+"""Windows events as flat JSON objects, with the field names of Sysmon and of the Security channel."""
+
+import hashlib
+import random
+from ntpath import basename, dirname
+from typing import Any
+
+from logfm.corpus.simulate import pools
+from logfm.corpus.simulate.records import moment
+from logfm.corpus.simulate.world import Process, World
+
+Fields = dict[str, Any]
+_SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
+_SECURITY = ("Security", "Microsoft-Windows-Security-Auditing")
+
+
+def stamp(time: int) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return moment(time).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def sysmon_time(time: int) -> str:
+    """The same moment as Sysmon writes it in its fields."""
+    return stamp(time)[:-1].replace("T", " ")
+
+
+def account(world: World, user: str) -> tuple[str, str, str]:
+    """Domain, name and security identifier of an account."""
+    if user == "SYSTEM":
+        return "NT AUTHORITY", user, "S-1-5-18"
+    domain = world.company.upper()
+    known = world.users.get(user)
+    sid = known.sid if known else f"S-1-5-21-{_digest(domain, user)[:9]}-500"
+    return domain, user, sid
+
+
+def windows_event(
+    world: World, time: int, host: str, number: int, channel: str, provider: str, fields: Fields
+) -> Fields:
+    """The fields of any event; the record number is set when it is written."""
+    return {
+        "@timestamp": stamp(time),
+        "EventID": number,
+        "Channel": channel,
+        "Hostname": f"{host}.{world.realm}",
+        "RecordNumber": 0,
+        "SourceName": provider,
+        **fields,
+    }
+
+
+def security(world: World, time: int, host: str, number: int, fields: Fields) -> Fields:
+    """An event of the Security channel."""
+    return windows_event(world, time, host, number, *_SECURITY, fields)
+
+
+def sysmon(world: World, time: int, number: int, process: Process, fields: Fields, *, user: bool = False) -> Fields:
+    """An event of Sysmon about what a process did."""
+    common: Fields = {
+        "RuleName": "-",
+        "UtcTime": sysmon_time(time),
+        "ProcessGuid": process.guid,
+        "ProcessId": str(process.pid),
+        "Image": process.image,
+    }
+    if user:
+        common["User"] = "\\".join(account(world, process.user)[:2])
+    return windows_event(world, time, process.host, number, *_SYSMON, common | fields)
+
+
+def started(world: World, time: int, process: Process, parent: Process) -> Fields:
+    """Sysmon 1: a process starts."""
+    file = basename(process.image)
+    what, company = pools.PROGRAMS.get(file.lower(), (file.rsplit(".", 1)[0], "Microsoft Corporation"))
+    place = dirname(process.image) if process.user == "SYSTEM" else f"C:\\Users\\{process.user}"
+    return sysmon(world, time, 1, process, {
+        "Description": what,
+        "Company": company,
+        "OriginalFileName": file,
+        "CommandLine": process.command,
+        "CurrentDirectory": f"{place}\\",
+        "LogonId": process.logon_id,
+        "IntegrityLevel": process.integrity,
+        "Hashes": f"MD5={_md5(process.image)},IMPHASH={_md5(what)}",
+        "ParentProcessGuid": parent.guid,
+        "ParentProcessId": str(parent.pid),
+        "ParentImage": parent.image,
+        "ParentCommandLine": parent.command,
+    }, user=True)  # fmt: skip
+
+
+def created(world: World, time: int, process: Process, parent: Process) -> Fields:
+    """Security 4688: the same, in the audit log."""
+    domain, name, sid = account(world, process.user)
+    return security(world, time, process.host, 4688, {
+        "SubjectUserSid": sid,
+        "SubjectUserName": name,
+        "SubjectDomainName": domain,
+        "SubjectLogonId": process.logon_id,
+        "NewProcessId": hex(process.pid),
+        "NewProcessName": process.image,
+        "TokenElevationType": "%%1937" if process.integrity in ("High", "System") else "%%1938",
+        "ProcessId": hex(parent.pid),
+        "CommandLine": process.command,
+        "ParentProcessName": parent.image,
+    })  # fmt: skip
+
+
+def connected(world: World, rng: random.Random, time: int, process: Process, to: tuple[str, str], port: int) -> Fields:
+    """Sysmon 3: a process connects to a name and an address."""
+    name, address = to
+    host = world.hosts[process.host]
+    return sysmon(world, time, 3, process, {
+        "Protocol": "tcp",
+        "Initiated": "true",
+        "SourceIsIpv6": "false",
+        "SourceIp": host.address,
+        "SourceHostname": f"{host.name}.{world.realm}",
+        "SourcePort": str(rng.randrange(49152, 65536)),
+        "DestinationIsIpv6": "false",
+        "DestinationIp": address,
+        "DestinationHostname": name if name.endswith(world.realm) else "-",
+        "DestinationPort": str(port),
+    }, user=True)  # fmt: skip
+
+
+def looked_up(world: World, time: int, process: Process, query: str, address: str) -> Fields:
+    """Sysmon 22: a process looked up a name."""
+    return sysmon(world, time, 22, process, {
+        "QueryName": query,
+        "QueryStatus": "0",
+        "QueryResults": f"::ffff:{address};",
+    }, user=True)  # fmt: skip
+
+
+def opened(world: World, rng: random.Random, time: int, process: Process, target: Process, mask: str) -> Fields:
+    """Sysmon 10: a process opened another one."""
+    trace = "|".join(
+        f"C:\\Windows\\System32\\{module}+{rng.randrange(0x1000, 0xFFFFF):x}"
+        for module in ("ntdll.dll", "KERNELBASE.dll")
+    )
+    event = sysmon(world, time, 10, process, {
+        "SourceProcessGUID": process.guid,
+        "SourceProcessId": str(process.pid),
+        "SourceThreadId": str(4 * rng.randrange(200, 4000)),
+        "SourceImage": process.image,
+        "TargetProcessGUID": target.guid,
+        "TargetProcessId": str(target.pid),
+        "TargetImage": target.image,
+        "GrantedAccess": mask,
+        "CallTrace": trace,
+    })  # fmt: skip
+    for name in ("ProcessGuid", "ProcessId", "Image"):
+        del event[name]
+    return event
+
+
+def logged_on(
+    world: World, rng: random.Random, time: int, host: str, user: str, kind: int, source: str, *, failed: bool
+) -> Fields:
+    """Security 4624 or 4625: a logon, or a failed one; `source` is a host, an address or -."""
+    domain, name, sid = account(world, user)
+    machine = world.hosts.get(source)
+    fields: Fields = {
+        "SubjectUserSid": "S-1-5-18" if kind in (2, 5, 7, 10) else "S-1-0-0",
+        "SubjectUserName": f"{host}$" if kind in (2, 5, 7, 10) else "-",
+        "TargetUserSid": "S-1-0-0" if failed else sid,
+        "TargetUserName": name,
+        "TargetDomainName": domain,
+        "LogonType": str(kind),
+        "LogonProcessName": "User32" if kind in (2, 7, 10) else "Advapi" if kind == 5 else "Kerberos",
+        "AuthenticationPackageName": "Kerberos" if kind == 3 else "Negotiate",
+        "WorkstationName": machine.name if machine else host if kind in (2, 7) else "-",
+        "ProcessName": r"C:\Windows\System32\svchost.exe" if kind != 3 else "-",
+        "IpAddress": machine.address if machine else source,
+        "IpPort": str(rng.randrange(49152, 65536)) if source != "-" else "-",
+    }
+    if failed:
+        status = {"Status": "0xc000006d", "SubStatus": rng.choice(("0xc000006a", "0xc000006a", "0xc0000064"))}
+        return security(world, time, host, 4625, fields | status)
+    logon = {"TargetLogonId": f"0x{rng.randrange(0x100000, 0xFFFFFFF):x}", "ElevatedToken": "%%1843"}
+    return security(world, time, host, 4624, fields | logon)
+
+
+def ticket(world: World, rng: random.Random, time: int, user: str, host: str, address: str) -> Fields:
+    """Security 4769 of the domain controller: a service ticket for a host."""
+    controller = world.of_kind("dc")[0]
+    return security(world, time, controller, 4769, {
+        "TargetUserName": f"{user}@{world.realm.upper()}",
+        "TargetDomainName": world.realm.upper(),
+        "ServiceName": f"{host}$",
+        "ServiceSid": f"S-1-5-21-{_digest(world.company, host)[:9]}-{1000 + len(host)}",
+        "TicketOptions": "0x40810000",
+        "TicketEncryptionType": "0x12",
+        "IpAddress": f"::ffff:{address}",
+        "IpPort": str(rng.randrange(49152, 65536)),
+        "Status": "0x0",
+    })  # fmt: skip
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest().upper()
+
+
+def _digest(*parts: str) -> str:
+    return str(int.from_bytes(hashlib.blake2b("/".join(parts).encode(), digest_size=8).digest()) + 10**9)
