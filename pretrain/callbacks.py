@@ -1,5 +1,6 @@
 """Side concerns of training: the record of metrics, throughput, and lines for people."""
 
+import ctypes
 import time
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,23 @@ class StopWhenDone(lightning.Callback):
         """Ask the trainer to stop once any rank's progress is complete."""
         if pl_module.train_config.minutes is not None:
             trainer.should_stop = trainer.strategy.reduce_boolean_decision(pl_module.progress() >= 1.0, all=False)
+
+
+class ReleaseMemory(lightning.Callback):
+    """Hands freed memory back to the system now and then: batches vary in shape, and glibc's heap keeps the holes."""
+
+    EVERY = 25
+    """Batches between releases; one takes some 0.05 s."""
+
+    def __init__(self) -> None:
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Release, on systems that can."""
+        if self._trim is not None and batch_idx % self.EVERY == self.EVERY - 1:
+            self._trim(0)
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from logfm.console import say
 from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export
-from logfm.pretrain.callbacks import History, StopWhenDone, read_history
+from logfm.pretrain.callbacks import History, ReleaseMemory, StopWhenDone, read_history
 from logfm.pretrain.data import Masker, Shard, TrainBatches, ValidationBatches
 from logfm.pretrain.masking import maskable_ids
 from logfm.pretrain.model import build, count_parameters
@@ -204,7 +204,7 @@ def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trai
         accumulate_grad_batches=train.accumulate,
         log_every_n_steps=10,
         logger=TensorBoardLogger(folder, name=None, version="tensorboard"),
-        callbacks=[checkpoints, History(folder, every=10), StopWhenDone()],
+        callbacks=[checkpoints, History(folder, every=10), StopWhenDone(), ReleaseMemory()],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -9,7 +9,7 @@ import typer
 def simulate_command(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     events: Annotated[int | None, typer.Option("--events", help="Events, about. [default: 20000]")] = None,
-    attacks: Annotated[int | None, typer.Option("--attacks", help="Attack runs. [default: 1]")] = None,
+    attacks: Annotated[int | None, typer.Option("--attack", help="Attack runs. [default: 1]")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed. [default: 0]")] = None,
     scenario: Annotated[
         list[str] | None, typer.Option("--scenario", help="A scenario; repeatable. [default: all take turns]")

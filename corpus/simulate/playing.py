@@ -36,6 +36,7 @@ class Player:
         self.truth = Truth()
         self.records: list[Record] = []
         self._processes: dict[str, Process] = {}
+        self._ends: dict[str, tuple[Process, int, Truth]] = {}
         self._pids: dict[str, int] = {}
 
     def play(self, events: Sequence[AnyEvent]) -> None:
@@ -47,9 +48,9 @@ class Player:
                 self.time += int(self.rng.uniform(*event.after) * SECOND)
                 _PLAY[type(event)](self, event)
 
-    def put(self, file: str, body: str | dict[str, Any], delay: float = 0.0) -> None:
-        """Keep a record, `delay` seconds after now. The body carries its own time."""
-        self.records.append(Record(self.time + int(delay * SECOND), file, body, self.truth))
+    def put(self, file: str, body: str | dict[str, Any]) -> None:
+        """Keep a record of this moment. The body carries its own time."""
+        self.records.append(Record(self.time, file, body, self.truth))
 
     def fill(self, text: str) -> str:
         """Replace the placeholders of a text."""
@@ -57,7 +58,18 @@ class Player:
 
     def process(self, name: str, host: str) -> Process:
         """An earlier process of this activity, or one of the system."""
-        return self._processes.get(name) or self.world.processes[host, name]
+        process = self._processes.get(name) or self.world.processes[host, name]
+        if process.guid in self._ends and self._ends[process.guid][1] <= self.time + SECOND:
+            # What acts is still running: a step that comes late must not be given away by that.
+            until = self.time + int(self.rng.uniform(1.5, 60) * SECOND)
+            self._ends[process.guid] = (process, until, self._ends[process.guid][2])
+        return process
+
+    def finish(self) -> None:
+        """End the processes that were started (Sysmon 5)."""
+        for process, end, truth in self._ends.values():
+            body = windows.sysmon(self.world, end, 5, process, {}, user=True)
+            self.records.append(Record(end, WINDOWS, body, truth))
 
     def look_up(
         self, name: str, client: str, kind: str = "A", rcode: str = "NOERROR", answer: str | None = None
@@ -82,9 +94,8 @@ class Player:
         self.put(WINDOWS, windows.started(self.world, self.time, process, parent))
         if self.world.hosts[host].kind != "workstation":
             self.put(WINDOWS, windows.created(self.world, self.time, process, parent))
-        seconds = self.rng.uniform(*event.seconds)
-        end = self.time + int(seconds * SECOND)
-        self.put(WINDOWS, windows.sysmon(self.world, end, 5, process, {}, user=True), seconds)
+        end = self.time + int(self.rng.uniform(*event.seconds) * SECOND)
+        self._ends[process.guid] = (process, end, self.truth)
 
     def connect(self, event: NetworkEvent) -> None:
         """Connect to a domain, a host of ours or an address; names are looked up."""

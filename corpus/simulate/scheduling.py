@@ -73,12 +73,18 @@ def play(world: World, activity: Activity) -> list[Record]:
     player = Player(world, rng, cast, activity.time)
     if isinstance(behaviour, Routine):
         player.play(rng.choice(behaviour.variants))
+        player.finish()
         return player.records
-    for number, step in enumerate(behaviour.steps):
-        if number:
+    done: set[str] = set()
+    for step in behaviour.steps:
+        if not done.issuperset(step.needs) or (step.chance < 1 and rng.random() >= step.chance):
+            continue
+        if done:
             player.time += int(rng.uniform(*step.after) * activity.pace * 60 * SECOND)
+        done.add(step.name)
         player.truth = Truth("attack", step.technique, step.tactic, behaviour.name, step.name)
         player.play(rng.choice(step.variants))
+    player.finish()
     return player.records
 
 

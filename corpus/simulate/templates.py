@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from logfm.corpus.simulate.preconditions import check_steps, check_variant
 from logfm.corpus.simulate.values import EVENT_VALUES, IDENTITIES
 from logfm.errors import UserError
 
@@ -194,6 +195,10 @@ class Step(Template):
     tactic: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
     after: Range = (1.0, 10.0)
     """Minutes after the previous step."""
+    needs: tuple[str, ...] = ()
+    """Earlier steps that must have taken place; without them this one doesn't."""
+    chance: float = Field(1.0, gt=0, le=1)
+    """Whether it takes place at all."""
     variants: tuple[tuple[AnyEvent, ...], ...] = Field(min_length=1)
 
 
@@ -206,6 +211,11 @@ class Scenario(_Behaviour):
     def events(self) -> Iterator[_Event]:
         """Every event template of every variant."""
         return (event for step in self.steps for variant in step.variants for event in variant)
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> "Scenario":
+        check_steps(self.steps)
+        return self
 
 
 class Routine(_Behaviour):
@@ -226,6 +236,12 @@ class Routine(_Behaviour):
     def events(self) -> Iterator[_Event]:
         """Every event template of every variant."""
         return (event for variant in self.variants for event in variant)
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> "Routine":
+        for variant in self.variants:
+            check_variant(variant, {})
+        return self
 
 
 class _Routines(Template):

@@ -1,11 +1,13 @@
+import json
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from logfm.configs.schema.simulate import SimulateConfig
 from logfm.corpus.simulate import load_scenarios, simulate
-from logfm.corpus.simulate.templates import load_routines
+from logfm.corpus.simulate.templates import Scenario, load_routines
 from logfm.corpus.simulate.world import make_world
 from logfm.errors import UserError
 
@@ -18,12 +20,14 @@ steps:
   technique: [T1033]
   tactic: discovery
   variants:
-  - - {event: process, image: 'C:\\{tool}.exe', command: '{tool} {user}'}
+  - - {event: process, image: 'C:\\{tool}.exe', command: '{tool} {user}', name: tool}
 - name: second
   technique: [T1071.004]
   tactic: command-and-control
+  needs: [first]
   variants:
-  - - {event: dns, query: '{domain}'}
+  - - {event: network, by: tool, to: '{domain}'}
+    - {event: dns, query: '{domain}'}
 """
 
 
@@ -90,6 +94,11 @@ def test_an_unknown_scenario_is_refused(tmp_path: Path) -> None:
         ("query:", "qery:", "qery: Extra inputs"),
         ("event: dns", "event: dsn", "dsn"),
         ("{user}", "{usr}", "unknown placeholder {usr}"),
+        ("needs: [first]", "needs: [third]", "second needs third, which is no earlier step"),
+        ("  needs: [first]\n", "", "second: process tool may not have been started"),
+        ("name: tool}", "name: tool, chance: 0.5}", "second: process tool may not have been started"),
+        ("by: tool", "host: '{server}', by: tool", "second: process tool runs on {host}, not on {server}"),
+        ("name: second", "name: first", "two steps are called first"),
         ("name: small", "name: [", "cannot read the scenario"),
     ],
 )
@@ -102,3 +111,41 @@ def test_a_typo_in_a_scenario_is_refused(tmp_path: Path, right: str, wrong: str,
 def test_a_scenario_of_ones_own_loads(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SCENARIO)
     assert [one.name for one in load_scenarios(["small"], tmp_path)] == ["small"]
+
+
+def test_a_step_takes_place_only_after_what_it_needs(many_lines: list[tuple[dict, str]]) -> None:
+    for scenario in load_scenarios():
+        steps = {row["step"] for row, _ in many_lines if row["scenario"] == scenario.name}
+        assert len(steps) >= 4
+        for step in scenario.steps:
+            assert step.name not in steps or steps.issuperset(step.needs)
+        always = {step.name for step in scenario.steps if step.chance == 1}
+        assert {name for name in always if not _optional(scenario, name)} <= steps
+
+
+def test_attacks_of_one_scenario_differ_in_their_steps(tmp_path: Path) -> None:
+    found = set()
+    for seed in range(6):
+        simulate(SimulateConfig(seed=seed, events=400, scenarios=("credential_theft",)), tmp_path / str(seed))
+        found.add(frozenset(pq.read_table(tmp_path / str(seed) / "truth.parquet")["step"].to_pylist()))
+    assert len(found) > 1
+
+
+def test_nothing_acts_after_its_end(many_lines: list[tuple[dict, str]]) -> None:
+    ended: set[str] = set()
+    children = 0
+    for row, line in many_lines:
+        if row["file"] == "windows/events.json":
+            event = json.loads(line)
+            names = ("ProcessGuid", "ParentProcessGuid", "SourceProcessGUID", "TargetProcessGUID")
+            assert not ended & {event.get(name) for name in names}
+            children += "ParentProcessGuid" in event
+            if event["EventID"] == 5:
+                ended.add(event["ProcessGuid"])
+    assert children > 100 and len(ended) > 100
+
+
+def _optional(scenario: Scenario, name: str) -> bool:
+    """Whether a step, or one that it needs, may be left out."""
+    step = next(step for step in scenario.steps if step.name == name)
+    return step.chance < 1 or any(_optional(scenario, need) for need in step.needs)

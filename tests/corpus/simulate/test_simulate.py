@@ -131,7 +131,7 @@ def test_impossible_settings_are_refused(document: dict, message: str) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    options = ["--events", "400", "--attacks", "1", "--seed", "2", "--scenario", "web_shell", "--json"]
+    options = ["--events", "400", "--attack", "1", "--seed", "2", "--scenario", "web_shell", "--json"]
     result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "a"), *options])
     assert result.exit_code == 0
     document = json.loads(result.stdout)
