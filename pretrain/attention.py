@@ -112,7 +112,7 @@ def disentangled_attention(
     """
     by_query, by_key = pos_k_HSd[:, index_R], pos_q_HSd[:, index_R.flip(0)]
     if torch.is_grad_enabled():
-        return _Attention.apply(q_bHLd, k_bHLd, v_bHLd, by_key, by_query, mask_b11L)
+        return _Attention.apply(q_bHLd, k_bHLd, v_bHLd, by_key, by_query, mask_b11L)  # type: ignore[no-untyped-call]
     scale = _scale(q_bHLd)
     bias = shift(q_bHLd @ by_query.transpose(-1, -2))
     bias = (bias + shift(k_bHLd @ by_key.transpose(-1, -2)).transpose(-1, -2)) * scale

@@ -20,6 +20,7 @@ from logfm.artifacts import (
     Manifest,
     finished,
     partial_folder,
+    peak_memory,
     produce,
     read_manifest,
     stage_key,
@@ -161,12 +162,11 @@ def _announce(module: MaskedLanguageModel, parameters: dict[str, int], batches: 
     minutes = steps * seconds / 60
     if module.train_config.minutes is not None:
         minutes = min(minutes, module.train_config.minutes)
-    # Weights, gradients and two moments in float32, and the activations of a batch.
-    state = 16 * parameters["total"] / 1e9
+    # Batches differ in shape, and memory grows for some hundred steps before it levels out.
     say(
-        f"pretraining: {parameters['total'] / 1e6:.1f}M parameters, {tokens / 1e6:.2f}M training tokens, "
-        f"about {minutes:.1f} minutes (one batch took {seconds:.1f} s here), "
-        f"{state:.1f} GB for weights and optimiser beside the activations of {batches.tokens} tokens"
+        f"pretraining: {parameters['total'] / 1e6:.1f}M parameters, {tokens / 1e6:.2f}M training tokens, at most "
+        f"{minutes:.1f} minutes (one batch took {seconds:.1f} s here); {peak_memory() / 1e9:.1f} GB of memory after one "
+        "batch, expect up to three times that"
     )
 
 
