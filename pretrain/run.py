@@ -165,7 +165,7 @@ def _announce(module: MaskedLanguageModel, parameters: dict[str, int], batches: 
     # Batches differ in shape, and memory grows for some hundred steps before it levels out.
     say(
         f"pretraining: {parameters['total'] / 1e6:.1f}M parameters, {tokens / 1e6:.2f}M training tokens, at most "
-        f"{minutes:.1f} minutes (one batch took {seconds:.1f} s here); {peak_memory() / 1e9:.1f} GB of memory after one "
+        f"{minutes:.1f} minutes (one batch took {seconds:.1f} s); {peak_memory() / 1e9:.1f} GB of memory after one "
         "batch, expect up to three times that"
     )
 
