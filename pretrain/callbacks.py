@@ -95,7 +95,7 @@ class StopWhenDone(lightning.Callback):
 class ReleaseMemory(lightning.Callback):
     """Hands freed memory back to the system now and then: batches vary in shape, and glibc's heap keeps the holes."""
 
-    EVERY = 25
+    EVERY = 10
     """Batches between releases; one takes some 0.05 s."""
 
     def __init__(self) -> None:
