@@ -91,6 +91,8 @@ def search_command(
     from logfm.console import emit_json, markup_safe, stdout
     from logfm.embeddings.search import search
 
+    if not (index / "manifest.json").exists() and (index / "index" / "manifest.json").exists():
+        index = index / "index"  # the folder of a quickstart
     hits = search(index, query, k, where, None if encoder is None else _load(encoder))
     if as_json:
         emit_json({"query": query, "hits": [asdict(hit) for hit in hits]})
@@ -141,7 +143,7 @@ def detect_command(
         place = f"{finding.file}:{finding.offset}"
         table.add_row(f"{finding.score:.4f}", str(finding.count), _cell(finding.text, place, below), _cell(tokens))
     stdout.print(table)
-    say(f"{found.above_threshold} of {found.events} events lie above the threshold {found.threshold:.4f}")
+    say(f"{found.above_threshold} of {found.events} events lie above the threshold {found.threshold:.3g}")
 
 
 def explain_command(

@@ -105,7 +105,7 @@ def read_manifest(folder: Path, stage: str | None = None) -> Manifest:
     except (ValidationError, OSError) as error:
         raise UserError("damaged manifest", folder / MANIFEST, "Build the artifact again.") from error
     if stage is not None and manifest.stage != stage:
-        raise UserError(f"expected a {stage} folder, found a {manifest.stage} folder", folder)
+        raise UserError(f"expected a folder of the stage {stage}, found one of {manifest.stage}", folder)
     for name, file in manifest.outputs.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != file.bytes:

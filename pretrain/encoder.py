@@ -3,6 +3,7 @@
 Shape legend: B events, T tokens, D width.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,8 @@ class PretrainedEncoder:
     model: DebertaV2ForMaskedLM
     tokenizer: LogTokenizer
     folder: Path
+    trained_tokens: int
+    """Longest sequence of the training, [CLS] and [SEP] included."""
     tokens_per_batch: int = 16_384
     bf16: bool = False
     """Products in bfloat16: about twice as fast where the processor has them, cosine to float32 above 0.999."""
@@ -43,8 +46,8 @@ class PretrainedEncoder:
 
     @property
     def max_tokens(self) -> int:
-        """Longest event in tokens, [CLS] and [SEP] not counted."""
-        return int(self.model.config.max_position_embeddings) - 2
+        """Longest event in tokens that is read whole, [CLS] and [SEP] not counted: as long as those it trained on."""
+        return min(int(self.model.config.max_position_embeddings), self.trained_tokens) - 2
 
     @cached_property
     def hash(self) -> str:
@@ -123,4 +126,12 @@ def load_encoder(folder: str | Path, bf16: bool = False) -> PretrainedEncoder:
         raise UserError(f"cannot read the encoder ({type(error).__name__})", path) from error
     if model.config.vocab_size != tokenizer.vocab_size:
         raise UserError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}", path)
-    return PretrainedEncoder(model.eval(), tokenizer, path, bf16=bf16)
+    return PretrainedEncoder(model.eval(), tokenizer, path, _trained_tokens(path), bf16=bf16)
+
+
+def _trained_tokens(folder: Path) -> int:
+    path = folder / "sentence_bert_config.json"
+    try:
+        return max(3, int(json.loads(path.read_bytes())["max_seq_length"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError("damaged encoder folder", path, "Export the encoder again.") from error

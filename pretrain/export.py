@@ -1,6 +1,8 @@
 """From a checkpoint to an encoder folder that transformers and sentence-transformers open without code of ours."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,8 @@ def export_run(run: Path, out: Path) -> Manifest:
     manifest = read_manifest(run, "pretrain")
     metrics = {name: value for name, value in manifest.metrics.items() if name.startswith("validation_")}
     return _export(
-        run / FINAL, parse(ModelConfig, manifest.config["model"], run), run / "tokenizer", out,
+        run / FINAL, parse(ModelConfig, manifest.config["model"], run), manifest.config["data"]["max_tokens"],
+        run / "tokenizer", out,
         inputs={"run": manifest.hash}, licences=manifest.licences, metrics=metrics,
     )  # fmt: skip
 
@@ -48,13 +51,18 @@ def export_checkpoint(checkpoint: Path, out: Path) -> Manifest:
     run = checkpoint.parent.parent
     if not checkpoint.exists() or not (run / "config.json").exists():
         raise UserError("no checkpoint of a pretraining run", checkpoint, "Give RUN/checkpoints/NAME.ckpt or RUN.")
-    config = parse(ModelConfig, json.loads((run / "config.json").read_bytes())["model"], run / "config.json")
-    return _export(checkpoint, config, run / "tokenizer", out, inputs={"checkpoint": _hash(checkpoint)})
+    document = json.loads((run / "config.json").read_bytes())
+    config = parse(ModelConfig, document["model"], run / "config.json")
+    return _export(
+        checkpoint, config, document["data"]["max_tokens"], run / "tokenizer", out,
+        inputs={"checkpoint": _hash(checkpoint)}, licences=document["licences"],
+    )  # fmt: skip
 
 
 def _export(
     checkpoint: Path,
     config: ModelConfig,
+    trained_tokens: int,
     tokenizer_folder: Path,
     out: Path,
     *,
@@ -62,7 +70,7 @@ def _export(
     licences: list[str] | None = None,
     metrics: dict[str, Any] | None = None,
 ) -> Manifest:
-    settings = {"model": config.dump()}
+    settings = {"model": config.dump(), "trained_tokens": trained_tokens}
     done = finished(out, stage_key(_STAGE, settings, 0, inputs))
     if done is not None:
         return done
@@ -76,7 +84,7 @@ def _export(
     with produce(out, stage=_STAGE, config=settings, inputs=inputs) as work:
         work.licences.update(licences or [])
         work.metrics.update(metrics or {})
-        write_encoder(model, tokenizer, work.path)
+        write_encoder(model, tokenizer, trained_tokens, work.path)
     return read_manifest(out)
 
 
@@ -107,10 +115,19 @@ def _plain(name: str) -> str:
     return name
 
 
-def write_encoder(model: DebertaV2ForMaskedLM, tokenizer: LogTokenizer, folder: Path) -> None:
-    """Write weights (safetensors), configuration, tokenizer, and the mean pooling of sentence-transformers."""
+def write_encoder(model: DebertaV2ForMaskedLM, tokenizer: LogTokenizer, trained_tokens: int, folder: Path) -> None:
+    """Write weights (safetensors), configuration, tokenizer, and the mean pooling of sentence-transformers.
+
+    `trained_tokens` is the longest sequence of the training, [CLS] and [SEP] included: what the folder reads of an
+    event by default. The model itself accepts more, at a cost that grows with the square of the length.
+    """
+    if not torch.cuda.is_available():
+        # transformers imports DeepSpeed where it is installed, and that warns unless told.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     transformers_logging.disable_progress_bar()
     model.eval().save_pretrained(folder, safe_serialization=True)
+    # safetensors writes for the owner alone; the encoder is as public as the files beside it.
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")
     tokenizer.save(folder)
     transformer, pooling = "sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"
     documents: dict[str, Any] = {
@@ -119,7 +136,7 @@ def write_encoder(model: DebertaV2ForMaskedLM, tokenizer: LogTokenizer, folder: 
             {"idx": 1, "name": "1", "path": "1_Pooling", "type": pooling},
         ],
         "sentence_bert_config.json": {
-            "max_seq_length": model.config.max_position_embeddings,
+            "max_seq_length": trained_tokens,
             "do_lower_case": False,
         },
         "1_Pooling/config.json": {

@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+import orjson
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -91,7 +92,8 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
         ) as work:
             work.licences.update(tokens.licences)
             # Any checkpoint can then be exported with what lies beside it.
-            write_atomic(work.path / "config.json", config.model_dump_json(indent=1).encode())
+            facts = config.model_dump(mode="json") | {"licences": tokens.licences}
+            write_atomic(work.path / "config.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
             tokenizer.save(work.path / "tokenizer")
             work.metrics.update(_fit(config, tokenizer, tokens_folder, work.path))
     if rank > 0:
@@ -177,9 +179,6 @@ def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trai
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if uses_cpu(train):
-        # Libraries import DeepSpeed where it is installed, and it warns unless told.
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     checkpoints = ModelCheckpoint(
         folder / CHECKPOINTS,
         filename="{step}",

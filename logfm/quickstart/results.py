@@ -64,8 +64,8 @@ def report_of(run: Run, products: Products, seconds: Callable[[], float]) -> Qui
         versions=versions(),
         licences=tuple(products.corpus.manifest.licences),
         stages=tuple(StageRun(**vars(stage)) for stage in run.stages),
-        seconds=seconds(),
-        peak_memory_bytes=peak_memory(),
+        seconds=max(seconds(), sum(stage.seconds for stage in run.stages)),
+        peak_memory_bytes=max(peak_memory(), *(stage.peak_memory_bytes for stage in run.stages)),
     )
 
 

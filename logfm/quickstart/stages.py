@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import orjson
 
-from logfm.artifacts import Manifest, digest, peak_memory, write_atomic
+from logfm.artifacts import MANIFEST, Manifest, digest, peak_memory, read_manifest, write_atomic
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.configs.schema.quickstart import QuickstartConfig
 from logfm.console import say
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stage:
-    """How one stage went: seconds of this run, and the peak memory of the process when it ended (bytes)."""
+    """How one stage went: seconds, and the peak memory of its process when it ended (bytes)."""
 
     name: str
     seconds: float
@@ -53,7 +53,12 @@ class Run:
         say(f"{title}{' (finished earlier)' if reused else ''} ...")
         start = time.monotonic()
         result = work()
-        self.stages.append(Stage(name, round(time.monotonic() - start, 3), peak_memory(), reused))
+        seconds, peak = round(time.monotonic() - start, 3), peak_memory()
+        if reused and made is not None and (made / MANIFEST).exists():
+            # What it took is what the run that finished it noted.
+            earlier = read_manifest(made)
+            seconds, peak = earlier.seconds, max(peak, earlier.peak_memory_bytes)
+        self.stages.append(Stage(name, seconds, peak, reused))
         return result
 
 
@@ -79,14 +84,16 @@ def claim(out: Path, inputs: Sequence[str], config: QuickstartConfig) -> None:
     places = [given if given == "-" else str(Path(given).resolve()) for given in inputs]
     identity = {"inputs": places, "config": config.dump()}
     mark = out / MARK
-    if mark.exists():
-        if orjson.loads(mark.read_bytes()).get("key") != digest(identity):
-            raise UserError("the output folder holds another quickstart", out, "Choose another --out, or delete it.")
-        return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise UserError("the output folder is not empty", out, "Choose another --out.")
+        # A run that ended before its first artifact leaves only its mark, which binds nobody.
+        if {path.name for path in out.iterdir()} - {MARK, f".{MARK}.tmp"}:
+            if not mark.exists():
+                raise UserError("the output folder is not empty", out, "Choose another --out.")
+            if orjson.loads(mark.read_bytes()).get("key") != digest(identity):
+                fix = "Choose another --out, or delete it."
+                raise UserError("the output folder holds another quickstart", out, fix)
+            return
         write_atomic(mark, orjson.dumps({"key": digest(identity), **identity}, option=orjson.OPT_INDENT_2))
     except OSError as error:
         raise UserError(f"cannot write here ({error.strerror})", out, "Choose another --out.") from error

@@ -54,7 +54,7 @@ def encoder_folder(tmp_path_factory):
     config = ModelConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64, max_tokens=128)
     out = root / "encoder"
     out.mkdir()
-    write_encoder(build_model(config, tokenizer.vocab_size, tokenizer.pad_id, seed=0), tokenizer, out)
+    write_encoder(build_model(config, tokenizer.vocab_size, tokenizer.pad_id, seed=0), tokenizer, 128, out)
     return out
 
 

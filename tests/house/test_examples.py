@@ -42,6 +42,11 @@ def test_the_three_examples_run(logs, tmp_path):
     assert "TF-IDF" in table and "pair_auc" in table
 
 
+def test_the_readmes_links_lead_somewhere():
+    links = re.findall(r"\]\((?!http)([^)#]+)", (ROOT / "README.md").read_text())
+    assert links and all((ROOT / link).exists() for link in links), links
+
+
 def test_the_readmes_commands_exist(capsys):
     text = (ROOT / "README.md").read_text()
     commands = [shlex.split(line, comments=True) for line in re.findall(r"^logfm .*$", text, re.MULTILINE)]

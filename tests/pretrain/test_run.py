@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from logfm.artifacts import read_manifest
+from logfm.embeddings import LogEncoder
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export_checkpoint, load_encoder, pretrain
 from logfm.pretrain.callbacks import read_history
@@ -61,6 +62,10 @@ def test_it_learns_and_its_folder_opens_elsewhere(configure, tmp_path):
     assert metrics["validation_perplexity"] == pytest.approx(np.exp(metrics["validation_loss"]))
     assert 0 < metrics["validation_bits_per_byte"] < 8
     assert outcome.encoder.licences == ["CC0-1.0"]
+    modes = {(tmp_path / "encoder" / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
+    # A text longer than anything it trained on is read to that length, and not at the square of its own.
+    assert LogEncoder.load(tmp_path / "encoder").encode(["a-b " * 300_000]).shape == (1, 32)
 
     encoder = load_encoder(tmp_path / "encoder")
     texts = ["Jan  5 10:00:00 host1 sshd[4]: session opened for user root from 10.0.1.1", "", "é \x00 [MASK]"]
