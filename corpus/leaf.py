@@ -35,7 +35,7 @@ class Leaf:
     rejects: list[Reject] = field(default_factory=list)
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Byte offset and UTF-8 bytes of each line that is not blank; overlong lines become rejects.
+        """Byte offset and UTF-8 bytes of each line that is not blank; overlong lines and runs of NUL become rejects.
 
         Raises:
             BrokenInput: the stream broke.
@@ -43,6 +43,9 @@ class Leaf:
         for offset, line, first in split_lines(self.stream, self.encoding, self.bom, self.limit):
             if line is None:
                 self.reject(offset, f"record longer than {self.limit} bytes", first)
+            elif line[0] == 0 and not line.strip(b"\0 \t\r\n"):
+                # What a crash leaves in a log that was being written.
+                self.reject(offset, "NUL bytes only", line[:100])
             elif not line.isspace():
                 yield offset, line
 

@@ -211,7 +211,8 @@ def _table(*columns: str) -> Any:
     table = Table(box=None, pad_edge=False)
     for column in columns:
         right = column in ("score", "count", "nats")
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "event", overflow="fold")
+        wraps = column in ("event", "surprising")
+        table.add_column(column, justify="right" if right else "left", no_wrap=not wraps, overflow="fold")
     return table
 
 

@@ -95,7 +95,7 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None
         new = _name(1 + max(int(name.rpartition("-")[2]) for name in names))
         written = write_segment(folder / _ADDING, vectors(inputs, encoder, seen), encoder.dim, config, small=True)
         if written is None:
-            return manifest
+            return manifest.model_copy(update={"metrics": {**manifest.metrics, "skipped": seen.skipped}})
         (folder / _ADDING).replace(folder / new)
         sync(folder)
         files = {f"{new}/{path.name}": _file(path) for path in sorted((folder / new).iterdir())}

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, soft_wrap=True)
+# In a pipe nothing is folded: a path that is broken in two can't be copied.
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 4096)
 
 
 def say(message: str) -> None:

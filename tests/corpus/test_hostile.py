@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logfm.configs.schema.corpus import CorpusConfig
-from logfm.corpus import Event, read_events
+from logfm.corpus import Event, Reject, read_events
 
 LINES = [json.dumps({"n": n, "time": 1700000000 + n}) for n in range(2000)]
 DATA = "".join(f"{line}\n" for line in LINES).encode()
@@ -320,3 +320,13 @@ def test_no_mutated_input_crashes_a_reader(tmp_path_factory, seed, edits):
         record.file.encode()
         if isinstance(record, Event):
             record.text.encode()
+
+
+def test_a_line_of_nul_bytes_is_a_counted_reject_and_nul_within_a_line_stays(tmp_path):
+    path = tmp_path / "crashed.log"
+    path.write_bytes(b"first line of text\n" * 200 + bytes(100) + b"\nuser=\x00root opened a session\n")
+    found = list(read_events([str(path)]))
+    rejects = [one for one in found if isinstance(one, Reject)]
+    assert [(one.reason, one.offset) for one in rejects] == [("NUL bytes only", 3800)]
+    texts = [one.text for one in found if isinstance(one, Event)]
+    assert texts == ["first line of text"] * 200 + ["user=\x00root opened a session"]

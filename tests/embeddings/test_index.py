@@ -243,7 +243,9 @@ def test_add_takes_what_is_new_and_encodes_nothing_else(tmp_path, letters):
         assert hits[0].text == lines[row]
         assert len({hit.event_id for hit in hits}) == 40
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    assert add(tmp_path / "index", [log]) == manifest
+    again = add(tmp_path / "index", [log])
+    assert again.outputs == manifest.outputs and again.metrics["skipped"] == 40
+    assert read_manifest(tmp_path / "index", "index") == manifest
 
 
 def test_another_file_of_the_same_name_is_not_taken_for_known(tmp_path, letters):
