@@ -2,8 +2,9 @@
 
 Usage: python benchmarks/pretrain_speed.py TOKENS TOKENIZER [--steps 12]
 TOKENS and TOKENIZER are folders of a pretraining run. Rival: `DebertaV2ForMaskedLM` with
-`DataCollatorForLanguageModeling` and dynamic padding on shuffled events, in float32 and in bf16 autocast; both sides forward, backward and AdamW, with
-the same number of useful tokens a batch. Rounds alternate, so that noise on the machine meets both.
+`DataCollatorForLanguageModeling` and dynamic padding on shuffled events, in float32 and in bf16 autocast; both sides
+forward, backward and AdamW, with the same number of useful tokens a batch. Rounds alternate, so that noise on the
+machine meets both.
 """
 
 import argparse
