@@ -1,21 +1,18 @@
 """The corpus stage: files in, a folder of Parquet shards with views, rejects and a manifest out."""
 
+import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from logfm.artifacts import MANIFEST, Manifest, Work, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.console import progress
-from logfm.corpus.dedup import exact_copies, write_view
+from logfm.corpus.dedup.views import write_views
 from logfm.corpus.discover import Input, discover, shown_path
 from logfm.corpus.events import Reject
 from logfm.corpus.shards import REJECT_SCHEMA, parquet_writer, reject_batch
@@ -74,17 +71,19 @@ def _run(
     _write_rejects(work.path / REJECTS, rejects, [_spooled(spool, task, "rejects.parquet") for task in tasks])
     work.licences.update(config.licences)
     work.metrics.update(facts)
-    if "exact" in config.dedup:
-        copies = exact_copies([_spooled(spool, task, "hashes") for task in tasks], total)
-        work.metrics["unique"] = write_view(copies, work.path / "views" / "exact.parquet")
-        work.metrics["duplicates"] = total - work.metrics["unique"]
-        for source, count in _kept_per_source(events, copies).items():
-            work.metrics["sources"][source]["duplicates"] = work.metrics["sources"][source]["events"] - count
+
+    def further(title: str, more: list[Document]) -> None:
+        with progress(title, sum(task["bytes"] for task in more)) as advance:
+            results.extend(run_tasks(more, spool, config, workers, advance))
+
+    hashes = [_spooled(spool, task, "hashes") for task in tasks]
+    kept = write_views(hashes, sorted(events.iterdir()), spool, work.path / "views", config, further)
+    for source, counts in kept.pop("sources").items():
+        work.metrics["sources"][source].update(counts)
+    work.metrics.update(kept)
     work.metrics["rejected"] = sum(facts["rejects"].values())
     work.metrics["reader_peak_memory_bytes"] = max(result["peak_memory_bytes"] for result in results)
-    for path in spool.iterdir():
-        path.unlink()
-    spool.rmdir()
+    shutil.rmtree(spool)
 
 
 def _check_places(inputs: Sequence[str | Path], out: Path) -> None:
@@ -132,20 +131,3 @@ def _write_rejects(path: Path, first: Sequence[Reject], parts: Sequence[Path]) -
         for part in parts:
             for batch in pq.ParquetFile(part).iter_batches():
                 writer.write_batch(batch)
-
-
-def _kept_per_source(events: Path, copies: npt.NDArray[np.int32]) -> Counter[str]:
-    """Events of each source that the exact view keeps."""
-    kept: Counter[str] = Counter()
-    start = 0
-    for column in _columns(events, "source"):
-        chosen = column.filter(copies[start : start + len(column)] > 0)
-        start += len(column)
-        kept.update({entry["values"]: entry["counts"] for entry in pc.value_counts(chosen).to_pylist()})
-    return kept
-
-
-def _columns(events: Path, name: str) -> Iterator[Any]:
-    for shard in sorted(events.iterdir()):
-        for batch in pq.ParquetFile(shard).iter_batches(columns=[name]):
-            yield batch.column(0)

@@ -19,7 +19,7 @@ def build_command(
     inputs: Inputs,
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     dedup: Annotated[
-        str | None, typer.Option("--dedup", help="Views to make: exact, or none. [default: exact]")
+        str | None, typer.Option("--dedup", help="Views to make: exact, or exact,near, or none. [default: exact]")
     ] = None,
     licence: Annotated[
         list[str] | None, typer.Option("--licence", help="Licence of the data; repeatable. It is recorded.")
@@ -50,7 +50,8 @@ def build_command(
         return
     _show_sources(metrics)
     _show_rejects(metrics)
-    say(f"corpus: {out} ({metrics['events']} events, {metrics.get('unique', metrics['events'])} unique)")
+    kept = [(metrics["events"], "events"), (metrics.get("unique"), "unique"), (metrics.get("distinct"), "distinct")]
+    say(f"corpus: {out} ({', '.join(f'{count} {name}' for count, name in kept if count is not None)})")
 
 
 @app.command("inspect")
@@ -96,9 +97,10 @@ def _show_files(facts: dict[str, Any]) -> None:
 
 
 def _show_sources(facts: dict[str, Any]) -> None:
-    columns = ("source", "events", "bytes", "duplicates", "with time", "first", "last")
+    columns = ("source", "events", "bytes", "duplicates", "near", "with time", "first", "last")
     rows = [
-        (name, one["events"], one["bytes"], one.get("duplicates", "-"), f"{one['timestamped']:.0%}",
+        (name, one["events"], one["bytes"], one.get("duplicates", "-"), one.get("near_duplicates", "-"),
+         f"{one['timestamped']:.0%}",
          _minute(one["first"]), _minute(one["last"]))
         for name, one in facts["sources"].items()
     ]  # fmt: skip

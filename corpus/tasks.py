@@ -1,14 +1,10 @@
 """The work of a build, cut into tasks by the inputs alone, so that any number of workers gives the same corpus."""
 
 import os
-import resource
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus.discover import Input, opened
@@ -33,12 +29,16 @@ def plan(inputs: Sequence[Input], config: CorpusConfig) -> list[Document]:
     for one in inputs:
         for unit, amount in _units(one, config):
             if units and (size + amount > config.shard_bytes or len(units) >= _MOST_UNITS):
-                tasks.append({"task": len(tasks), "bytes": size, "units": units})
+                tasks.append(_task(len(tasks), size, units))
                 units, size = [], 0
             units.append(unit)
             size += amount
-    tasks.append({"task": len(tasks), "bytes": size, "units": units})
+    tasks.append(_task(len(tasks), size, units))
     return tasks
+
+
+def _task(number: int, size: int, units: list[Document]) -> Document:
+    return {"kind": "read", "task": number, "bytes": size, "units": units}
 
 
 def _units(one: Input, config: CorpusConfig) -> Iterator[tuple[Document, int]]:
@@ -72,7 +72,7 @@ def _units(one: Input, config: CorpusConfig) -> Iterator[tuple[Document, int]]:
 def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
     """Read the units of a task into shards, hashes and rejects under `folder`; returns what was written.
 
-    `alive` is called after every batch, so that a worker whose parent is gone can stop.
+    `alive` is called after every batch.
 
     Raises:
         OSError: the disk is full or gone.
@@ -107,13 +107,7 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
             alive()
         writer.close()
         flush()
-    return {
-        "task": task["task"],
-        "bytes": task["bytes"],
-        "shards": writer.shards,
-        "files": [tally.summary() for tally in tallies],
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
+    return {"shards": writer.shards, "files": [tally.summary() for tally in tallies]}
 
 
 def _parts(units: Iterable[Document], config: CorpusConfig) -> Iterator[Part]:
@@ -123,26 +117,3 @@ def _parts(units: Iterable[Document], config: CorpusConfig) -> Iterator[Part]:
         one = Input(path, unit["name"], unit["source"], unit["size"], modified, unit["label"])
         only = unit.get("only")
         yield from read_input(one, config, range(*only) if only else None)
-
-
-def worker() -> None:
-    """Serve tasks: one JSON document a line on stdin, its result on stdout; ends when the parent does."""
-    setup = orjson.loads(sys.stdin.buffer.readline())
-    config = CorpusConfig.model_validate(setup["config"])
-    parent = os.getppid()
-
-    def alive() -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-
-    for line in sys.stdin.buffer:
-        try:
-            answer = run_task(orjson.loads(line), Path(setup["folder"]), config, alive)
-        except OSError as error:
-            answer = {"error": f"{error.strerror or error}"}
-        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    worker()

@@ -12,7 +12,8 @@ from typing import IO
 import orjson
 
 from logfm.configs.schema.corpus import CorpusConfig
-from logfm.corpus.tasks import Document, run_task
+from logfm.corpus.jobs import perform
+from logfm.corpus.tasks import Document
 from logfm.errors import LogfmError
 
 SMALL = 32 << 20  # bytes of text below which starting a process costs more than it gives
@@ -38,7 +39,7 @@ def run_tasks(
     results = []
     for task in tasks:
         try:
-            results.append(run_task(task, folder, config, lambda: None))
+            results.append(perform(task, folder, config))
         except OSError as error:
             raise LogfmError(f"the corpus cannot be written: {error.strerror or error}") from error
         done(task["bytes"])
@@ -85,7 +86,7 @@ def _start(folder: Path, config: CorpusConfig) -> "subprocess.Popen[bytes]":
     # Our own package first, and nothing from the working directory.
     path = os.pathsep.join([str(Path(__file__).parents[2].absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "logfm.corpus.tasks"],
+        [sys.executable, "-P", "-m", "logfm.corpus.jobs"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": path},

@@ -9,6 +9,22 @@ from logfm.configs import Config
 MIB = 1 << 20
 
 
+class NearConfig(Config):
+    """What counts as a near-duplicate, and how candidates are found."""
+
+    threshold: float = Field(default=0.8, gt=0, le=1)
+    """Jaccard similarity of two events' shingle sets from which the later one is left out of the view."""
+
+    shingle: int = Field(default=5, ge=1, le=64)
+    """Consecutive words a shingle has."""
+
+    permutations: int = Field(default=128, ge=8, le=1024)
+    """MinHash values an event; more find more pairs, at more time and disk."""
+
+    recall: float = Field(default=0.98, gt=0, lt=1)
+    """Probability to find a pair that lies exactly at the threshold; pairs above it are found more often."""
+
+
 class CorpusConfig(Config):
     """How raw files become a corpus. The same configuration on the same bytes gives the same corpus."""
 
@@ -36,11 +52,22 @@ class CorpusConfig(Config):
     licences: tuple[str, ...] = ()
     """Licences of the data; they travel with every artifact made from it."""
 
-    dedup: tuple[Literal["exact"], ...] = ("exact",)
-    """Views to make beside the full stream; "exact" keeps the first of equal texts."""
+    dedup: tuple[Literal["exact", "near"], ...] = ("exact",)
+    """Views to make beside the full stream: "exact" keeps the first of equal texts, "near" (which needs "exact") of
+    those the first of near-duplicates, over all sources together."""
+
+    near: NearConfig = NearConfig()
+    """Near-duplicates; read only where `dedup` has "near"."""
 
     shard_bytes: int = Field(default=64 * MIB, ge=1024)
     """Text a shard holds before the next one begins, and the size of one piece of work (bytes)."""
+
+    @field_validator("dedup")
+    @classmethod
+    def _near_needs_exact(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        if "near" in views and "exact" not in views:
+            raise ValueError('"near" is made from "exact": name both')
+        return views
 
     @field_validator("timezone")
     @classmethod

@@ -14,7 +14,7 @@ import logfm.corpus
 from logfm.artifacts import read_manifest
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus import SCHEMA, Corpus, build, stream
-from logfm.corpus.dedup import exact_copies
+from logfm.corpus.dedup.exact import exact_copies
 from logfm.corpus.shards import text_hash
 from logfm.errors import UserError
 
@@ -55,7 +55,7 @@ def test_the_exact_view_keeps_the_first_of_equal_texts_of_all_sources(logs, tmp_
     for row, text in enumerate(texts):
         firsts.setdefault(text, row)
     view = pq.read_table(tmp_path / "corpus/views/exact.parquet")
-    assert [str(field.type) for field in view.schema] == ["int64", "int32"]
+    assert [str(field.type) for field in view.schema] == ["int64", "int32", "string"]
     assert view["row"].to_pylist() == sorted(firsts.values())
     assert view["copies"].to_pylist() == [texts.count(texts[row]) for row in view["row"].to_pylist()]
     kept = [text for batch in corpus.batches(["text"], view="exact") for text in batch["text"].to_pylist()]
@@ -174,7 +174,7 @@ def test_a_killed_build_leaves_nothing_that_loads(logs, tmp_path):
 
 
 def test_exact_copies_over_several_partitions(tmp_path, monkeypatch):
-    monkeypatch.setattr("logfm.corpus.dedup._PARTITION", 7)
+    monkeypatch.setattr("logfm.corpus.dedup.exact._PARTITION", 7)
     texts = [f"t{n % 13}" for n in range(40)]
     paths = [tmp_path / "a", tmp_path / "b"]
     paths[0].write_bytes(b"".join(map(text_hash, texts[:25])))

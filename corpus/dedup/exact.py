@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from logfm.corpus.shards import HASH_BYTES
 
@@ -48,11 +45,3 @@ def _select(
         rows.append(mine + start)
         start += count
     return np.concatenate(keys), np.concatenate(rows)
-
-
-def write_view(copies: npt.NDArray[np.int32], path: Path) -> int:
-    """Write the kept rows (row int64, copies int32) to a Parquet file; returns their number."""
-    path.parent.mkdir(exist_ok=True)
-    rows: npt.NDArray[Any] = np.flatnonzero(copies).astype(np.int64)
-    pq.write_table(pa.table({"row": rows, "copies": copies[rows]}), path, compression="zstd")
-    return len(rows)

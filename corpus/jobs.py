@@ -1,0 +1,61 @@
+"""What a worker can be asked for: each kind of task by name, in this process or over a pipe."""
+
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from logfm.configs.schema.corpus import CorpusConfig
+from logfm.corpus.tasks import Document, run_task
+
+
+def perform(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None] = lambda: None) -> Document:
+    """Do one task; its answer carries the task's number and bytes and this process' peak memory.
+
+    `alive` is called after every batch, so that a worker whose parent is gone can stop.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    answer = _KINDS[task["kind"]](task, folder, config, alive)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"task": task["task"], "bytes": task["bytes"], "peak_memory_bytes": memory, **answer}
+
+
+def _near(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
+    from logfm.corpus.dedup.signatures import write_signatures
+
+    prefix = Path(task["prefix"])
+    return {"rows": write_signatures(Path(task["shard"]), prefix.with_suffix(".kept"), prefix, config.near, alive)}
+
+
+_KINDS: dict[str, Callable[[Document, Path, CorpusConfig, Callable[[], None]], Document]] = {
+    "read": run_task,
+    "near": _near,
+}
+
+
+def worker() -> None:
+    """Serve tasks: one JSON document a line on stdin, its result on stdout; ends when the parent does."""
+    setup = orjson.loads(sys.stdin.buffer.readline())
+    config = CorpusConfig.model_validate(setup["config"])
+    parent = os.getppid()
+
+    def alive() -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    for line in sys.stdin.buffer:
+        try:
+            answer = perform(orjson.loads(line), Path(setup["folder"]), config, alive)
+        except OSError as error:
+            answer = {"error": f"{error.strerror or error}"}
+        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    worker()
