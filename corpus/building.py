@@ -3,35 +3,51 @@
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logfm.artifacts import MANIFEST, Manifest, Work, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.console import progress
+from logfm.corpus.contamination import INDEX, write_index
 from logfm.corpus.dedup.views import write_views
 from logfm.corpus.discover import Input, discover, shown_path
 from logfm.corpus.events import Reject
-from logfm.corpus.shards import REJECT_SCHEMA, parquet_writer, reject_batch
-from logfm.corpus.store import EVENTS, REJECTS
+from logfm.corpus.labels import apply_labels, read_labels
+from logfm.corpus.parquet import parquet_writer
+from logfm.corpus.sessions.grouping import sessions_of
+from logfm.corpus.sessions.table import SESSIONS, write_sessions
+from logfm.corpus.shards import REJECT_SCHEMA, reject_batch
+from logfm.corpus.store import EVENTS, REJECTS, SESSIONS_FILE
 from logfm.corpus.survey import describe
 from logfm.corpus.tasks import Document, plan
-from logfm.corpus.workers import run_tasks
+from logfm.corpus.workers import Engine, run_tasks
 from logfm.errors import UserError
 
 STAGE = "corpus"
 
 
 def build(
-    inputs: Sequence[str | Path], out: Path, config: CorpusConfig | None = None, *, workers: int | None = None
+    inputs: Sequence[str | Path],
+    out: Path,
+    config: CorpusConfig | None = None,
+    *,
+    workers: int | None = None,
+    labels: Path | None = None,
+    engine: Engine = "local",
 ) -> Manifest:
     """Read `inputs` into the corpus folder `out`; the same bytes and configuration give the same corpus.
 
     A finished `out` of the same inputs and configuration is left as it is. `workers` processes read (all cores by
-    default, one for small inputs); their number changes nothing in the result.
+    default, one for small inputs); their number changes nothing in the result. `labels` is a table of labels by
+    event (see `corpus.labels.read_labels`), such as the simulator's truth. `engine` "ray" spreads the work over a Ray
+    cluster; it changes nothing in the result either.
 
     Raises:
         UserError: a path is missing, nothing was found, no event was read, or `out` is taken.
@@ -46,22 +62,32 @@ def build(
             f"nothing to read ({_reasons(Counter(one.reason for one in rejects))})", ", ".join(map(str, inputs))
         )
     document = config.dump()
+    table = None
+    if labels is not None:
+        table = read_labels(labels)
+        hashes = hashes | {f"labels {labels.name}": file_hash(labels)}
     if done := finished(out, stage_key(STAGE, document, 0, hashes)):
         return done
+    run = partial(run_tasks, workers=workers, engine=engine)
     with produce(out, stage=STAGE, config=document, inputs=hashes) as work:
-        _run(work, found, rejects, config, workers)
+        _run(work, found, rejects, config, table, run)
     return read_manifest(out, STAGE)
 
 
 def _run(
-    work: Work, found: Sequence[Input], rejects: Sequence[Reject], config: CorpusConfig, workers: int | None
+    work: Work,
+    found: Sequence[Input],
+    rejects: Sequence[Reject],
+    config: CorpusConfig,
+    labels: pa.Table | None,
+    run: Callable[..., list[Document]],
 ) -> None:
     # A name of its own: a worker of a killed run, still busy for a moment, finds its folder gone.
     spool, events = Path(tempfile.mkdtemp(prefix="spool-", dir=work.path)), work.path / EVENTS
     events.mkdir()
     tasks = plan(found, config)
     with progress("Reading", sum(task["bytes"] for task in tasks)) as advance:
-        results = run_tasks(tasks, spool, config, workers, advance)
+        results = run(tasks, spool, config, done=advance)
     facts = describe([file for result in results for file in result["files"]], rejects)
     total = facts["events"]
     if not total:
@@ -74,16 +100,37 @@ def _run(
 
     def further(title: str, more: list[Document]) -> None:
         with progress(title, sum(task["bytes"] for task in more)) as advance:
-            results.extend(run_tasks(more, spool, config, workers, advance))
+            results.extend(run(more, spool, config, done=advance))
 
     hashes = [_spooled(spool, task, "hashes") for task in tasks]
-    kept = write_views(hashes, sorted(events.iterdir()), spool, work.path / "views", config, further)
+    shards = sorted(events.iterdir())
+    if labels is not None:
+        work.metrics["labelled"] = apply_labels(shards, labels)
+    if config.sessions is not None:
+        work.metrics["sessions"] = _write_sessions(shards, config.sessions, spool, work.path / SESSIONS_FILE)
+    work.metrics["templates"] = write_index([_spooled(spool, task, "templates") for task in tasks], work.path / INDEX)
+    contents: Counter[str] = Counter()
+    for result in results:
+        contents.update({source: int(value, 16) for source, value in result["contents"].items()})
+    for source, value in contents.items():
+        work.metrics["sources"][source] |= {"content": f"{value % (1 << 128):032x}", "licences": list(config.licences)}
+    kept = write_views(hashes, shards, spool, work.path / "views", config, further)
     for source, counts in kept.pop("sources").items():
         work.metrics["sources"][source].update(counts)
     work.metrics.update(kept)
     work.metrics["rejected"] = sum(facts["rejects"].values())
     work.metrics["reader_peak_memory_bytes"] = max(result["peak_memory_bytes"] for result in results)
     shutil.rmtree(spool)
+
+
+def _write_sessions(shards: Sequence[Path], gap: float, spool: Path, path: Path) -> int:
+    """Find the sessions, name them in the events, and write their table; returns their number."""
+    numbers, count = sessions_of(shards, gap, spool / "sessions")
+    rows = write_sessions(shards, numbers, count)
+    with parquet_writer(path, SESSIONS) as writer:
+        while some := list(islice(rows, 10_000)):
+            writer.write_table(pa.Table.from_pylist(some, schema=SESSIONS))
+    return count
 
 
 def _check_places(inputs: Sequence[str | Path], out: Path) -> None:

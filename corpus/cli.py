@@ -1,11 +1,20 @@
 """Commands of the corpus room."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(help="Turn raw logs into a corpus, and see what was recognised.", no_args_is_help=True)
+
+
+class Engine(StrEnum):
+    """What runs the tasks of a build."""
+
+    local = "local"
+    ray = "ray"
+
 
 Inputs = Annotated[
     list[str], typer.Argument(help="Files, folders, globs or - for stdin, compressed or not.", metavar="INPUT...")
@@ -21,6 +30,12 @@ def build_command(
     dedup: Annotated[
         str | None, typer.Option("--dedup", help="Views to make: exact, or exact,near, or none. [default: exact]")
     ] = None,
+    sessions: Annotated[
+        str | None, typer.Option("--sessions", help="Make sessions, cut at pauses of this length: 5m, 90s, 1h.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Parquet or CSV: event_id, or file and offset; label, techniques.")
+    ] = None,
     licence: Annotated[
         list[str] | None, typer.Option("--licence", help="Licence of the data; repeatable. It is recorded.")
     ] = None,
@@ -30,6 +45,7 @@ def build_command(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes that read. [default: one a core]")
     ] = None,
+    engine: Annotated[Engine, typer.Option("--engine", help="Where the work is done.")] = Engine.local,
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
@@ -40,17 +56,20 @@ def build_command(
     document: dict[str, Any] = {}
     if dedup is not None:
         document["dedup"] = [] if dedup == "none" else [name.strip() for name in dedup.split(",")]
+    if sessions is not None:
+        document["sessions"] = _seconds(sessions)
     if licence:
         document["licences"] = licence
     if timezone is not None:
         document["timezone"] = timezone
-    metrics = build(inputs, out, _config(config, document), workers=workers).metrics
+    metrics = build(inputs, out, _config(config, document), workers=workers, labels=labels, engine=engine.value).metrics
     if as_json:
         emit_json({"out": str(out), **metrics})
         return
     _show_sources(metrics)
     _show_rejects(metrics)
-    kept = [(metrics["events"], "events"), (metrics.get("unique"), "unique"), (metrics.get("distinct"), "distinct")]
+    kept = [(metrics["events"], "events"), (metrics.get("unique"), "unique"), (metrics.get("distinct"), "distinct"),
+            (metrics.get("labelled"), "labelled"), (metrics.get("sessions"), "sessions")]  # fmt: skip
     say(f"corpus: {out} ({', '.join(f'{count} {name}' for count, name in kept if count is not None)})")
 
 
@@ -71,6 +90,56 @@ def inspect_command(
     _show_files(facts)
     _show_sources(facts)
     _show_rejects(facts)
+
+
+@app.command("sets")
+def sets_command(
+    folder: Annotated[Path, typer.Argument(help="A corpus with sessions.", metavar="DIR")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    foundation: Annotated[bool, typer.Option("--foundation", help="Every session, natural prevalence.")] = False,
+    defense: Annotated[bool, typer.Option("--defense", help="Labelled sessions, at --prevalence.")] = False,
+    prevalence: Annotated[
+        float | None, typer.Option("--prevalence", help="Share of attack sessions. [default: 0.35]")
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="What the splits must not share: time, host or scenario.")
+    ] = "time",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Split sessions into train, validation and test without leaks."""
+    from logfm.configs.base import parse
+    from logfm.configs.schema.corpus import SetsConfig
+    from logfm.console import emit_json, say
+    from logfm.corpus.sessions.sets import make_sets
+    from logfm.errors import UserError
+
+    if foundation == defense:
+        raise UserError("which set?", fix="Give either --foundation or --defense.")
+    if foundation and prevalence is not None:
+        raise UserError("a foundation set keeps its natural prevalence", fix="Use --defense with --prevalence.")
+    document: dict[str, Any] = {"kind": "defense" if defense else "foundation", "split": split, "seed": seed}
+    if prevalence is not None:
+        document["prevalence"] = prevalence
+    metrics = make_sets(folder, out, parse(SetsConfig, document, "options")).metrics
+    if as_json:
+        emit_json({"out": str(out), **metrics})
+        return
+    names = ("sessions", "attack_sessions", "attack_session_share", "events", "attack_events", "first", "last", "hosts")
+    rows = [(split, *(facts[name] for name in names)) for split, facts in metrics["splits"].items()]
+    _table("Sets", ("split", *(name.replace("_", " ") for name in names)), rows)
+    say(f"sets: {out} ({metrics['left_out']} sessions fit in no split, {metrics['not_drawn']} were not drawn)")
+
+
+def _seconds(text: str) -> float:
+    """A length of time such as 90s, 5m or 1h, in seconds."""
+    from logfm.errors import UserError
+
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    try:
+        return float(text[:-1]) * units[text[-1:]]
+    except (ValueError, KeyError):
+        raise UserError(f"not a length of time: {text!r}", "--sessions", "Write 90s, 5m or 1h.") from None
 
 
 def _config(path: Path | None, document: dict[str, Any]) -> Any:

@@ -1,14 +1,20 @@
 """Events to Parquet: record batches, shards of a bounded size, and a 128-bit hash of each text."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logfm.corpus.events import SCHEMA, Event, Reject
+from logfm.corpus.parquet import parquet_writer
+from logfm.corpus.templates import template_hashes
 
 BATCH_ROWS = 8192
 BATCH_BYTES = 8 << 20
@@ -21,8 +27,6 @@ REJECT_SCHEMA = pa.schema(
         pa.field("excerpt", pa.string(), nullable=False),
     ]
 )
-# Columns whose values repeat; the others would only fill a dictionary for nothing.
-_DICTIONARY = ["source", "file", "host", "user", "process", "log_type", "label", "reason"]
 
 
 def text_hash(text: str) -> bytes:
@@ -53,7 +57,11 @@ def in_batches(events: Iterable[Event], rows: int = BATCH_ROWS) -> Iterator[list
 
 
 class ShardWriter:
-    """Writes events to `PREFIX-NNNNN.parquet` files and their text hashes to one file; `shards` lists the names."""
+    """Writes events to `PREFIX-NNNNN.parquet` files and their text hashes to one file.
+
+    `shards` lists the files' names, `templates` the value-masked hashes of each batch, and `contents` holds for each
+    source the sum of its text hashes modulo 2**128: equal for equal texts in any order.
+    """
 
     def __init__(self, folder: Path, prefix: str, shard_bytes: int, hashes: IO[bytes]) -> None:
         self._folder, self._prefix, self._shard_bytes = folder, prefix, shard_bytes
@@ -61,14 +69,21 @@ class ShardWriter:
         self._writer: pq.ParquetWriter | None = None
         self._size = 0
         self.shards: list[str] = []
+        self.templates: list[npt.NDArray[np.uint64]] = []
+        self.contents: Counter[str] = Counter()
 
     def write(self, events: Sequence[Event]) -> None:
         """Append a batch; a shard that is full is closed."""
         if self._writer is None:
             self.shards.append(f"{self._prefix}-{len(self.shards):05d}.parquet")
             self._writer = parquet_writer(self._folder / self.shards[-1], SCHEMA)
-        self._writer.write_batch(event_batch(events))
-        self._hashes.write(b"".join(text_hash(event.text) for event in events))
+        batch = event_batch(events)
+        self._writer.write_batch(batch)
+        self.templates.append(template_hashes(batch.column("text")))
+        hashes = [text_hash(event.text) for event in events]
+        self._hashes.write(b"".join(hashes))
+        for event, value in zip(events, hashes, strict=True):
+            self.contents[event.source] += int.from_bytes(value, "little")
         self._size += sum(len(event.text) for event in events)
         if self._size >= self._shard_bytes:
             self.close()
@@ -80,10 +95,13 @@ class ShardWriter:
             self._writer, self._size = None, 0
 
 
-def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A zstd-compressed Parquet file."""
-    repeated = [name for name in _DICTIONARY if name in schema.names]
-    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeated)
+@contextmanager
+def rewriting(shard: Path) -> Iterator[tuple[Iterator[pa.RecordBatch], pq.ParquetWriter]]:
+    """The batches of a shard, and a writer whose file takes the shard's place when all went well."""
+    changed = shard.with_suffix(".next")
+    with parquet_writer(changed, SCHEMA) as writer:
+        yield pq.ParquetFile(shard).iter_batches(batch_size=BATCH_ROWS), writer
+    changed.replace(shard)
 
 
 def reject_batch(rejects: Sequence[Reject]) -> pa.RecordBatch:

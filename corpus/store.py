@@ -13,6 +13,7 @@ from logfm.errors import UserError
 
 EVENTS = "events"
 REJECTS = "rejects.parquet"
+SESSIONS_FILE = "sessions.parquet"
 BATCH_ROWS = 4096
 
 
@@ -74,6 +75,17 @@ class Corpus:
     def rejects(self) -> pa.Table:
         """What became no event: file, offset, reason, excerpt."""
         return pq.read_table(self.path / REJECTS)
+
+    def sessions(self) -> pa.Table:
+        """The sessions, one row each, in order of their start (columns: `corpus.sessions.table.SESSIONS`).
+
+        Raises:
+            UserError: the corpus was built without sessions.
+        """
+        path = self.path / SESSIONS_FILE
+        if not path.exists():
+            raise UserError("the corpus has no sessions", self.path, "Build it with --sessions 5m.")
+        return pq.read_table(path)
 
     def _shards(self) -> list[Path]:
         return sorted((self.path / EVENTS).glob("part-*.parquet"))

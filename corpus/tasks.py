@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from logfm.configs.schema.corpus import CorpusConfig
+from logfm.corpus.contamination import write_part
 from logfm.corpus.discover import Input, opened
 from logfm.corpus.events import Event, Reject
+from logfm.corpus.parquet import parquet_writer
 from logfm.corpus.read import Part, read_input
-from logfm.corpus.shards import REJECT_SCHEMA, ShardWriter, in_batches, parquet_writer, reject_batch
+from logfm.corpus.shards import REJECT_SCHEMA, ShardWriter, in_batches, reject_batch
 from logfm.corpus.tally import Tally
 from logfm.corpus.unpack import kind_of
 from logfm.corpus.zips import zip_sizes
@@ -107,7 +109,12 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
             alive()
         writer.close()
         flush()
-    return {"shards": writer.shards, "files": [tally.summary() for tally in tallies]}
+    write_part(writer.templates, folder / f"{prefix}.templates")
+    return {
+        "shards": writer.shards,
+        "files": [tally.summary() for tally in tallies],
+        "contents": {source: f"{value % (1 << 128):x}" for source, value in writer.contents.items()},
+    }
 
 
 def _parts(units: Iterable[Document], config: CorpusConfig) -> Iterator[Part]:

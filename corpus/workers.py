@@ -7,15 +7,17 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import orjson
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus.jobs import perform
+from logfm.corpus.on_ray import run_on_ray
 from logfm.corpus.tasks import Document
 from logfm.errors import LogfmError
 
+Engine = Literal["local", "ray"]
 SMALL = 32 << 20  # bytes of text below which starting a process costs more than it gives
 
 
@@ -25,12 +27,17 @@ def run_tasks(
     config: CorpusConfig,
     workers: int | None,
     done: Callable[[float], None],
+    engine: Engine = "local",
 ) -> list[Document]:
     """Results of all tasks in their order; `done` is told the bytes of each finished task.
+
+    The engine "local" takes processes on this machine, "ray" a Ray cluster (see `corpus.on_ray`).
 
     Raises:
         LogfmError: a worker died, or the disk is full.
     """
+    if engine == "ray":
+        return run_on_ray(tasks, folder, config, workers, done)
     wanted = min(len(tasks), workers or len(os.sched_getaffinity(0)))
     if workers is None and sum(task["bytes"] for task in tasks) < SMALL:
         wanted = 1

@@ -52,6 +52,9 @@ class CorpusConfig(Config):
     licences: tuple[str, ...] = ()
     """Licences of the data; they travel with every artifact made from it."""
 
+    sessions: float | None = Field(default=None, gt=0)
+    """Pause after which what a host, process and user log is another session (seconds); null makes no sessions."""
+
     dedup: tuple[Literal["exact", "near"], ...] = ("exact",)
     """Views to make beside the full stream: "exact" keeps the first of equal texts, "near" (which needs "exact") of
     those the first of near-duplicates, over all sources together."""
@@ -79,3 +82,29 @@ class CorpusConfig(Config):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"unknown time zone {name!r}") from None
         return name
+
+
+class SetsConfig(Config):
+    """Sessions of a corpus as a foundation or a defense set, split without leaks."""
+
+    kind: Literal["foundation", "defense"] = "foundation"
+    """"foundation" keeps every session; "defense" draws labelled ones to a share of attacks."""
+
+    prevalence: float = Field(default=0.35, gt=0, lt=1)
+    """Share of attack sessions in each split of a defense set."""
+
+    split: Literal["time", "host", "scenario"] = "time"
+    """What train, validation and test must not share."""
+
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of sessions for train, validation and test."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draw."""
+
+    @field_validator("shares")
+    @classmethod
+    def _whole(cls, shares: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ValueError("three shares above zero that sum to 1")
+        return shares

@@ -13,7 +13,7 @@ from logfm.configs.schema.corpus import NearConfig
 from logfm.corpus.dedup.clusters import leaders
 from logfm.corpus.dedup.signatures import bands_for
 from logfm.corpus.dedup.spill import Signatures
-from logfm.corpus.shards import parquet_writer
+from logfm.corpus.parquet import parquet_writer
 
 _CLUSTERS = pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field("kept", pa.int64(), nullable=False)])
 _ROWS = 1 << 20
@@ -47,8 +47,8 @@ def near_copies(
     `copies` are those of the exact view, whose rows are `kept`. `clusters` gets a Parquet file that names, for each
     row that the exact view keeps and this one does not (`row`), the row that represents it (`kept`).
     """
-    bands, rows = bands_for(config)
-    signatures = Signatures([Path(task["prefix"]) for task in tasks], bands, bands * rows)
+    bands, height = bands_for(config)
+    signatures = Signatures([Path(task["prefix"]) for task in tasks], bands, bands * height)
     try:
         parent = leaders(signatures, config.threshold)
     finally:

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from logfm.configs.schema.corpus import NearConfig
-from logfm.corpus.dedup.shingles import Words, pieces, shingle_sets
+from logfm.corpus.dedup.shingles import shingle_sets
+from logfm.corpus.words import PIECE, Words, pieces
 from logfm.extras import require
 
-PIECE = 1 << 17  # bytes of text hashed at once: the arrays stay in the cache, which is five times as fast
 _BLOCK = 8192  # rows whose keys lie together, band by band
 _SEED = 20261121
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus.dedup.exact import exact_copies
 from logfm.corpus.dedup.near import near_copies, signature_tasks
-from logfm.corpus.shards import parquet_writer
+from logfm.corpus.parquet import parquet_writer
 
 VIEW = pa.schema(
     [

@@ -169,7 +169,7 @@ def test_a_killed_build_leaves_nothing_that_loads(logs, tmp_path):
     assert manifest.metrics["events"] == 550 + 60 * 5_000
     assert read_manifest(tmp_path / "corpus", "corpus").hash == manifest.hash
     assert {path.name for path in (tmp_path / "corpus").iterdir()} == {
-        "events", "manifest.json", "rejects.parquet", "views",
+        "events", "manifest.json", "rejects.parquet", "templates.parquet", "views",
     }  # fmt: skip
 
 

@@ -28,7 +28,8 @@ def test_inspect_raw_files_and_a_corpus_say_the_same(logs, tmp_path):
     assert json.loads(result.stdout)["events"] == 2
     built = json.loads(run("inspect", tmp_path / "corpus", "--json").stdout)
     for source in built["sources"].values():
-        source.pop("duplicates")
+        for name in ("unique", "duplicates", "content", "licences"):
+            source.pop(name)
     assert raw == built
     assert raw["rejects"] == {"malformed JSON": 2, "not a log (ELF program)": 1}
     assert [one["excerpt"] for one in raw["examples"]["malformed JSON"]] == ["{oops", "[red]x"]

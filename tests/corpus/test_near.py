@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from logfm.configs.base import parse
 from logfm.configs.schema.corpus import CorpusConfig, NearConfig
 from logfm.corpus import Corpus, build
-from logfm.corpus.dedup.shingles import pieces, shingle_sets
+from logfm.corpus.dedup.shingles import shingle_sets
 from logfm.corpus.dedup.signatures import bands_for
+from logfm.corpus.words import pieces
 from logfm.errors import UserError
 
 

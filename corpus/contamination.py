@@ -1,0 +1,82 @@
+"""The contamination index: value-masked hashes of all events, which tell what templates a model has seen.
+
+Raw lines carry times and numbers, so hashes of raw lines never meet; with the values masked, an evaluation can tell
+which of its lines are new to a model and which only carry other values.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from logfm.artifacts import read_manifest
+from logfm.corpus.parquet import parquet_writer
+from logfm.corpus.templates import template_hashes
+from logfm.corpus.words import Words
+from logfm.errors import UserError
+
+INDEX = "templates.parquet"
+_SCHEMA = pa.schema([pa.field("template", pa.uint64(), nullable=False), pa.field("events", pa.int64(), nullable=False)])
+_PAIR = np.dtype([("template", "<u8"), ("events", "<i8")])
+_PARTITION = 1 << 22  # pairs sorted at once
+
+
+def seen(index: Words, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which of the texts have a template of the index (as `read_index` gives it), bool (len(texts),)."""
+    hashes = template_hashes(pa.array(texts, pa.string()))
+    places = np.searchsorted(index, hashes)
+    return np.append(index, np.uint64(0))[places] == hashes if len(index) else np.zeros(len(hashes), dtype=bool)
+
+
+def read_index(folder: str | Path) -> Words:
+    """The templates of a corpus, uint64, ascending.
+
+    Raises:
+        UserError: not a corpus, or one that was built before there was an index.
+    """
+    read_manifest(Path(folder), "corpus")
+    path = Path(folder) / INDEX
+    if not path.exists():
+        raise UserError("the corpus has no contamination index", folder, "Build it again.")
+    return pq.read_table(path, columns=["template"])["template"].to_numpy()
+
+
+def write_part(hashes: Sequence[Words], path: Path) -> None:
+    """Distinct templates of one task and their counts, for `write_index`."""
+    found, counts = np.unique(np.concatenate([*hashes, np.empty(0, np.uint64)]), return_counts=True)
+    pairs = np.empty(len(found), dtype=_PAIR)
+    pairs["template"], pairs["events"] = found, counts
+    pairs.tofile(path)
+
+
+def write_index(parts: Sequence[Path], path: Path) -> int:
+    """Merge the parts into one Parquet file (template uint64 ascending, events int64); returns its rows."""
+    total = sum(part.stat().st_size // _PAIR.itemsize for part in parts)
+    ranges = max(1, -(-total // _PARTITION))
+    rows = 0
+    with parquet_writer(path, _SCHEMA) as writer:
+        for number in range(ranges):
+            found, counts = _merged(list(_in_range(parts, number, ranges)))
+            writer.write_batch(pa.record_batch([pa.array(found), pa.array(counts)], schema=_SCHEMA))
+            rows += len(found)
+    return rows
+
+
+def _in_range(parts: Sequence[Path], number: int, ranges: int) -> Iterator[npt.NDArray[np.void]]:
+    """The pairs of each part whose template lies in one of equal ranges, so that the file ascends."""
+    low, high = (np.uint64(((1 << 64) - 1) * one // ranges) for one in (number, number + 1))
+    for part in parts:
+        pairs = np.fromfile(part, dtype=_PAIR)
+        above = pairs["template"] >= low
+        yield pairs[above & (pairs["template"] < high) if number + 1 < ranges else above]
+
+
+def _merged(pairs: list[npt.NDArray[np.void]]) -> tuple[Words, npt.NDArray[np.int64]]:
+    together = np.concatenate([*pairs, np.empty(0, _PAIR)])
+    found, place = np.unique(together["template"], return_inverse=True)
+    counts = np.zeros(len(found), dtype=np.int64)
+    np.add.at(counts, place, together["events"])
+    return found, counts

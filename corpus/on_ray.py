@@ -1,0 +1,65 @@
+"""Tasks on Ray: the same tasks that local processes do, spread over a cluster by Ray Data."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+
+from logfm.configs.schema.corpus import CorpusConfig
+from logfm.corpus.jobs import perform
+from logfm.corpus.tasks import Document
+from logfm.errors import LogfmError
+from logfm.extras import require
+
+
+def run_on_ray(
+    tasks: Sequence[Document],
+    folder: Path,
+    config: CorpusConfig,
+    workers: int | None,
+    done: Callable[[float], None],
+) -> list[Document]:
+    """Results of all tasks in their order, done by a Ray cluster (RAY_ADDRESS), else by one started here.
+
+    Inputs and `folder` must lie where every node sees them under the same path. `workers` tasks run at once (as many
+    as there are CPUs by default).
+
+    Raises:
+        UserError: Ray is not installed.
+        LogfmError: a task failed, or the disk is full.
+    """
+    ray = require("ray", "ray")
+    data = require("ray.data", "ray")
+    if not ray.is_initialized():
+        options = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(log_to_driver=False, configure_logging=False, **options)
+    data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    settings = orjson.dumps(config.dump()).decode()
+    items = [{"task": orjson.dumps(task).decode()} for task in tasks]
+    shown = str(folder.absolute())
+    results: dict[int, Document] = {}
+    answers = data.from_items(items, override_num_blocks=len(items)).map(
+        _perform, fn_args=(shown, settings), num_cpus=1, concurrency=workers
+    )
+    try:
+        for row in answers.iter_rows():
+            answer = orjson.loads(row["answer"])
+            if "error" in answer:
+                raise LogfmError(f"the corpus cannot be written: {answer['error']}")
+            results[answer["task"]] = answer
+            done(answer["bytes"])
+    except ray.exceptions.RayError as error:
+        raise LogfmError(f"a task on Ray failed: {str(error).splitlines()[-1]}") from error
+    return [results[task["task"]] for task in tasks]
+
+
+def _perform(row: dict[str, str], folder: str, settings: str) -> dict[str, str]:
+    config = CorpusConfig.model_validate(orjson.loads(settings))
+    try:
+        answer = perform(orjson.loads(row["task"]), Path(folder), config)
+    except OSError as error:
+        answer = {"error": f"{error.strerror or error}"}
+    return {"answer": orjson.dumps(answer).decode()}

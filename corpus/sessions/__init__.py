@@ -1,0 +1,1 @@
+"""Sessions of events, and the Foundation and Defense sets made of them."""
