@@ -9,11 +9,11 @@ import torch
 from transformers import DebertaV2ForMaskedLM
 from transformers.models.deberta_v2.modeling_deberta_v2 import DebertaV2Layer
 
-from logfm.pretrain.attention import disentangled_attention, distance_index
+from logfm.pretrain.attention import Attention, Buckets, Name, attention_named
 from logfm.pretrain.packing import Group, Packed
 
 
-def hidden_states(model: DebertaV2ForMaskedLM, packed: Packed) -> torch.Tensor:
+def hidden_states(model: DebertaV2ForMaskedLM, packed: Packed, attention: Name = "auto") -> torch.Tensor:
     """Last hidden states of all tokens; float (T, D), in packed order."""
     encoder, config = model.deberta.encoder, model.config
     words_TD = model.deberta.embeddings.word_embeddings(packed.ids_T)
@@ -21,12 +21,10 @@ def hidden_states(model: DebertaV2ForMaskedLM, packed: Packed) -> torch.Tensor:
     # The parameter is taken through its module's call, which is what triggers ZeRO-3.
     rows = torch.arange(2 * config.position_buckets, device=x_TD.device)
     positions_SD = encoder.LayerNorm(encoder.rel_embeddings(rows))
-    indices = {
-        group.length: distance_index(group.length, config.position_buckets, config.max_relative_positions, x_TD.device)
-        for group in packed.groups
-    }
+    buckets = Buckets(config.position_buckets, config.max_relative_positions)
+    attend = attention_named(attention)
     for layer in encoder.layer:
-        x_TD = _layer(layer, x_TD, positions_SD, packed.groups, indices)
+        x_TD = _layer(layer, x_TD, positions_SD, packed.groups, buckets, attend)
     return x_TD
 
 
@@ -35,14 +33,15 @@ def _layer(
     x_TD: torch.Tensor,
     positions_SD: torch.Tensor,
     groups: tuple[Group, ...],
-    indices: dict[int, torch.Tensor],
+    buckets: Buckets,
+    attend: Attention,
 ) -> torch.Tensor:
     attention = layer.attention.self
     heads = attention.num_attention_heads
     projections = (attention.query_proj, attention.key_proj, attention.value_proj)
     qkv_TD = [projection(x_TD) for projection in projections]
     pos_q, pos_k = (_table(projection(positions_SD), heads) for projection in projections[:2])
-    parts = [_group(qkv_TD, group, heads, pos_q, pos_k, indices[group.length]) for group in groups]
+    parts = [_group(qkv_TD, group, heads, pos_q, pos_k, buckets, attend) for group in groups]
     context_TD = parts[0] if len(parts) == 1 else torch.cat(parts)
     attended_TD = layer.attention.output(context_TD, x_TD)
     return layer.output(layer.intermediate(attended_TD), attended_TD)
@@ -54,7 +53,8 @@ def _group(
     heads: int,
     pos_q: torch.Tensor,
     pos_k: torch.Tensor,
-    index_R: torch.Tensor,
+    buckets: Buckets,
+    attend: Attention,
 ) -> torch.Tensor:
     """Attention within the events of one group; float (tokens of the group, D)."""
     grids = []
@@ -64,7 +64,7 @@ def _group(
             part = part.index_select(0, group.gather_bL)
         grids.append(part.view(group.events, group.length, heads, -1).transpose(1, 2))
     q_bHLd, k_bHLd, v_bHLd = grids
-    out_bHLd = disentangled_attention(q_bHLd, k_bHLd, v_bHLd, pos_q, pos_k, index_R, group.mask_b11L)
+    out_bHLd = attend(q_bHLd, k_bHLd, v_bHLd, pos_q, pos_k, buckets, group.mask_b11L)
     out_nD = out_bHLd.transpose(1, 2).reshape(group.events * group.length, -1)
     return out_nD if group.scatter_n is None else out_nD.index_select(0, group.scatter_n)
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from logfm.configs.schema.pretrain import ModelConfig
-from logfm.pretrain.attention import distance_index, shift
 from logfm.pretrain.forward import hidden_states, masked_logits
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.packing import pack
@@ -85,24 +84,6 @@ def test_logits_equal_hugging_faces_at_the_masked_positions():
     ours = masked_logits(model, hidden_states(model, pack(events)), positions)
     expected = model(torch.from_numpy(events[0])[None]).logits[0, positions]
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
-
-
-def test_shift_selects_by_distance():
-    length = 5
-    scores = torch.arange(length * (2 * length - 1), dtype=torch.float).view(1, 1, length, -1)
-    expected = torch.stack(
-        [torch.stack([scores[0, 0, i, j - i + length - 1] for j in range(length)]) for i in range(length)]
-    )
-    torch.testing.assert_close(shift(scores)[0, 0], expected)
-
-
-def test_distances_fall_into_logarithmic_buckets():
-    index = distance_index(200, buckets=16, max_distance=64, device=torch.device("cpu"))
-    distance = torch.arange(199, -200, -1)
-    near = distance.abs() <= 8
-    assert torch.equal(index[near], distance[near] + 16)
-    assert index.min() == 0 and index.max() == 31
-    assert torch.all(index[:-1] >= index[1:])
 
 
 def test_same_seed_same_weights_and_the_count_is_right():

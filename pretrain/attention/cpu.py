@@ -1,4 +1,4 @@
-"""Disentangled attention (He et al., DeBERTa, 2021): content-to-content, content-to-position, position-to-content.
+"""Disentangled attention for the CPU: relative scores by shifting, a backward pass that keeps one L×L tensor.
 
 Shape legend: b events, H heads, L tokens, d head width, S position buckets a direction, R = 2L-1 distances.
 """
@@ -8,39 +8,11 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
+from logfm.pretrain.attention.blockwise import blockwise_attention
+from logfm.pretrain.attention.positions import Buckets, scale_of, shift, unshift
 
-def distance_index(length: int, buckets: int, max_distance: int, device: torch.device) -> torch.Tensor:
-    """Row of the relative-position table for the distances L-1, ..., -(L-1) (query minus key); int64 (R,)."""
-    distance_R = torch.arange(length - 1, -length, -1, device=device)
-    bucket_R = make_log_bucket_position(distance_R, buckets, max_distance).long()
-    return (bucket_R + buckets).clamp(0, 2 * buckets - 1)
-
-
-def shift(scores_bHLR: torch.Tensor) -> torch.Tensor:
-    """Select column (j - i + L-1) of row i: scores by distance become scores by key, without a gather.
-
-    In memory, row i of the result starts one element earlier within its row than row i-1 does, so a view with rows
-    one element shorter lines them up. (b, H, L, 2L-1) -> (b, H, L, L).
-    """
-    b, heads, length, width = scores_bHLR.shape
-    if length == 1:
-        return scores_bHLR
-    flat = scores_bHLR.reshape(b, heads, length * width)
-    rows = flat[..., length - 1 : length - 1 + length * (width - 1)].unflatten(-1, (length, width - 1))
-    return rows[..., :length]
-
-
-def unshift(scores_bHLL: torch.Tensor) -> torch.Tensor:
-    """The transpose of `shift`: scores by key become scores by distance, zero elsewhere. (b, H, L, 2L-1)."""
-    b, heads, length, _ = scores_bHLL.shape
-    if length == 1:
-        return scores_bHLL
-    flat = scores_bHLL.new_zeros(b, heads, length * (2 * length - 1))
-    rows = flat[..., length - 1 : length - 1 + length * (2 * length - 2)].unflatten(-1, (length, 2 * length - 2))
-    rows[..., :length] = scores_bHLL
-    return flat.unflatten(-1, (length, 2 * length - 1))
+LONG = 4096  # tokens from which scores are made block by block
 
 
 class _Attention(torch.autograd.Function):
@@ -70,7 +42,7 @@ class _Attention(torch.autograd.Function):
         grad_v = probabilities.transpose(-1, -2) @ grad
         grad_p = grad @ v.transpose(-1, -2)
         inner = (grad_p * probabilities).sum(-1, keepdim=True)
-        by_key = grad_p.sub_(inner).mul_(probabilities).mul_(_scale(q))
+        by_key = grad_p.sub_(inner).mul_(probabilities).mul_(scale_of(q))
         c2p, p2c = unshift(by_key), unshift(by_key.transpose(-1, -2))
         grad_q = by_key @ k + c2p @ pos_k
         grad_k = by_key.transpose(-1, -2) @ q + p2c @ pos_q
@@ -79,41 +51,40 @@ class _Attention(torch.autograd.Function):
         return grad_q, grad_k, grad_v, grad_pos_q, grad_pos_k, None
 
 
-def _scale(q: torch.Tensor) -> float:
-    """1/sqrt(3d), three being the number of score kinds, as in DeBERTa."""
-    return float((3 * q.shape[-1]) ** -0.5)
-
-
 def _scores(
     q: torch.Tensor, k: torch.Tensor, pos_q: torch.Tensor, pos_k: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
     """Scaled scores (b, H, L, L) from tables (H, R, d) by distance."""
-    scaled = q * _scale(q)
+    scaled = q * scale_of(q)
     scores = scaled @ k.transpose(-1, -2)
     scores += shift(scaled @ pos_k.transpose(-1, -2))
-    scores += shift(k @ (pos_q * _scale(q)).transpose(-1, -2)).transpose(-1, -2)
+    scores += shift(k @ (pos_q * scale_of(q)).transpose(-1, -2)).transpose(-1, -2)
     if mask is not None:
         scores += mask
     return scores
 
 
-def disentangled_attention(
+def cpu_attention(
     q_bHLd: torch.Tensor,
     k_bHLd: torch.Tensor,
     v_bHLd: torch.Tensor,
     pos_q_HSd: torch.Tensor,
     pos_k_HSd: torch.Tensor,
-    index_R: torch.Tensor,
+    buckets: Buckets,
     mask_b11L: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Attention with relative positions in both directions; float (b, H, L, d).
+    """The same as `eager_attention` up to rounding, without gathers; float (b, H, L, d).
 
-    `pos_q`, `pos_k` are the projected tables (2S rows); `index_R` comes from `distance_index`.
+    From LONG tokens on, memory is linear in the length.
     """
+    length = q_bHLd.shape[2]
+    if length >= LONG:
+        return blockwise_attention(q_bHLd, k_bHLd, v_bHLd, pos_q_HSd, pos_k_HSd, buckets, mask_b11L)
+    index_R = buckets.rows(length - 1, 1 - length, q_bHLd.device)
     by_query, by_key = pos_k_HSd[:, index_R], pos_q_HSd[:, index_R.flip(0)]
     if torch.is_grad_enabled():
         return _Attention.apply(q_bHLd, k_bHLd, v_bHLd, by_key, by_query, mask_b11L)  # type: ignore[no-untyped-call]
-    scale = _scale(q_bHLd)
+    scale = scale_of(q_bHLd)
     bias = shift(q_bHLd @ by_query.transpose(-1, -2))
     bias = (bias + shift(k_bHLd @ by_key.transpose(-1, -2)).transpose(-1, -2)) * scale
     if mask_b11L is not None:
