@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from logfm.corpus.dedup.spill import Rows, Signatures
+from logfm.corpus.dedup.spill import Rows, Sets, Signatures
 
 _PART = 1 << 21  # keys sorted at once
 _MOST_LEADERS = 16  # rows of one bucket that others are compared with: bounds the work on a hostile bucket
-_MOST_ROUNDS = 16
+_MOST_ROUNDS = 10
+_HELD = 1 << 24  # shingles read at once: 128 MiB
 _AT_ONCE = 1 << 20  # shingles compared at once
 _REMEMBERED = (1 << 22) - 3  # pairs found too far apart that needn't be verified again: 32 MiB
 _LEADER_BITS = 12  # of a shingle's hash, lent to the number of the set it belongs to
@@ -46,7 +47,7 @@ def _attach(
     identity = np.arange(len(parent))
     for band in range(signatures.bands):
         roots = parent == identity
-        parts = -(-int(roots.sum()) // _PART)
+        parts = max(1, -(-int(roots.sum()) // _PART))
         for part in range(parts):
             keys, rows = signatures.keys(band, roots, part, parts)
             _attach_buckets(signatures, threshold, parent, open_rows, refused, *_buckets(keys, rows, open_rows))
@@ -143,8 +144,7 @@ def _detach(signatures: Signatures, threshold: float, parent: Rows) -> npt.NDArr
     while (further := parent[root]).tobytes() != root.tobytes():
         root = further
     moved = np.flatnonzero(root != parent)
-    order = np.lexsort((moved, root[moved]))
-    moved = moved[order]
+    moved = moved[np.lexsort((moved, root[moved]))]
     far = moved[~near(signatures, root[moved], moved, threshold)]
     parent[moved] = root[moved]
     parent[far] = far
@@ -155,29 +155,41 @@ def _detach(signatures: Signatures, threshold: float, parent: Rows) -> npt.NDArr
 def near(signatures: Signatures, left: Rows, right: Rows, threshold: float) -> npt.NDArray[np.bool_]:
     """Whether the exact Jaccard similarity of each pair of rows reaches the threshold; equal `left` lie together."""
     sizes = signatures.sizes(left), signatures.sizes(right)
+    result = np.zeros(len(left), dtype=bool)
     # The sizes alone bound the similarity.
     possible = np.flatnonzero(np.minimum(*sizes) >= threshold * np.maximum(*sizes))
-    result = np.zeros(len(left), dtype=bool)
-
-    def verify(pairs: Rows) -> None:
-        shared = _shared(signatures, left[pairs], right[pairs])
-        result[pairs] = shared >= threshold * (sizes[0][pairs] + sizes[1][pairs] - shared)
-
-    # The searches let other threads run.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(verify, _cut(possible, sizes[1][possible])))
+    for held in _cut(possible, np.cumsum(sizes[0][possible] + sizes[1][possible]) // _HELD):
+        rows, places = np.unique(np.concatenate((left[held], right[held])), return_inverse=True)
+        sets = signatures.sets(rows)
+        result[held] = _near(sets, places[: len(held)], places[len(held) :], threshold)
     return result
 
 
-def _shared(signatures: Signatures, left: Rows, right: Rows) -> Rows:
-    """Number of shingles that both rows of each pair have."""
+def _near(sets: Sets, left: Rows, right: Rows, threshold: float) -> npt.NDArray[np.bool_]:
+    result = np.zeros(len(left), dtype=bool)
+    sizes = sets.sizes[left], sets.sizes[right]
+
+    def verify(pairs: Rows) -> None:
+        shared = _shared(sets, left[pairs], right[pairs])
+        result[pairs] = shared >= threshold * (sizes[0][pairs] + sizes[1][pairs] - shared)
+
+    every = np.arange(len(left))
+    piece = np.maximum(np.cumsum(sizes[1]) // _AT_ONCE, every >> _LEADER_BITS)
+    # The searches let other threads run.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(verify, _cut(every, piece)))
+    return result
+
+
+def _shared(sets: Sets, left: Rows, right: Rows) -> Rows:
+    """Number of shingles that both sets of each pair have."""
     new = np.concatenate(([True], left[1:] != left[:-1]))
     group = np.cumsum(new) - 1
     leader = left[new]
     # One search for all: the number of the leader, then its hashes, which ascend; 52 of 64 bits tell them apart.
-    wanted = _numbered(signatures.shingles(leader), np.arange(len(leader)), signatures.sizes(leader))
-    sizes = signatures.sizes(right)
-    members = _numbered(signatures.shingles(right), group, sizes)
+    wanted = _numbered(sets.take(leader), np.arange(len(leader)), sets.sizes[leader])
+    sizes = sets.sizes[right]
+    members = _numbered(sets.take(right), group, sizes)
     places = np.searchsorted(wanted, members)
     places[places == len(wanted)] = 0
     begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
@@ -190,9 +202,6 @@ def _numbered(hashes: npt.NDArray[np.uint64], numbers: Rows, sizes: Rows) -> npt
     )
 
 
-def _cut(pairs: Rows, sizes: Rows) -> list[Rows]:
-    """Consecutive pairs, few enough for their number to fit and their shingles to be held."""
-    if not len(pairs):
-        return []
-    piece = np.maximum(np.cumsum(sizes) // _AT_ONCE, np.arange(len(pairs)) >> _LEADER_BITS)
-    return np.split(pairs, np.flatnonzero(np.diff(piece)) + 1)
+def _cut(pairs: Rows, piece: Rows) -> list[Rows]:
+    """The pairs in consecutive pieces, a new one wherever the ascending number of the piece changes."""
+    return np.split(pairs, np.flatnonzero(np.diff(piece)) + 1) if len(pairs) else []

@@ -1,9 +1,9 @@
 """What the signature tasks left on disk, read back piece by piece: band keys, sketches and shingle sets by row."""
 
-import mmap
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,50 +11,58 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.int64]
 
 
-class Spilled:
-    """Consecutive arrays of one type in several files, read as one without holding any of it.
+class Sets(NamedTuple):
+    """Shingle sets in memory: those of row i are `hashes[begins[i] : begins[i] + sizes[i]]`, sorted uint64."""
 
-    Pages are mapped and given back after each read: they stay in the system's cache and not in this process.
-    """
+    hashes: npt.NDArray[np.uint64]
+    begins: Rows
+    sizes: Rows
 
-    def __init__(self, paths: Sequence[Path], dtype: npt.DTypeLike) -> None:
-        self._dtype = np.dtype(dtype)
-        self._maps: list[mmap.mmap | None] = []
-        self._arrays: list[npt.NDArray[Any]] = []
-        for path in paths:
-            with path.open("rb") as stream:
-                empty = path.stat().st_size == 0
-                mapped = None if empty else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            self._maps.append(mapped)
-            self._arrays.append(np.empty(0, self._dtype) if mapped is None else np.frombuffer(mapped, self._dtype))
-        self._first = np.concatenate(([0], np.cumsum([len(array) for array in self._arrays]))).astype(np.int64)
-
-    def take(self, begins: Rows, sizes: Rows) -> npt.NDArray[Any]:
-        """The slices that begin at `begins` (ascending or not) and have `sizes` elements, one behind the other."""
+    def take(self, rows: Rows) -> npt.NDArray[np.uint64]:
+        """The sets of some rows, one behind the other."""
+        sizes = self.sizes[rows]
         ends = np.cumsum(sizes)
-        places = np.repeat(begins - ends + sizes, sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
-        if len(self._arrays) == 1:
-            return self._gather(0, places)
-        result = np.empty(len(places), dtype=self._dtype)
-        files = np.repeat(np.searchsorted(self._first, begins, side="right") - 1, sizes)
-        for file in np.unique(files).tolist():
-            mine = files == file
-            result[mine] = self._gather(file, places[mine] - self._first[file])
-        return result
+        shifts = np.repeat(self.begins[rows] - ends + sizes, sizes)
+        return self.hashes[shifts + np.arange(len(shifts))]
 
-    def _gather(self, file: int, places: Rows) -> npt.NDArray[Any]:
-        found = self._arrays[file][places]
-        mapped = self._maps[file]
-        if mapped is not None:
-            mapped.madvise(mmap.MADV_DONTNEED)
-        return found
+
+class Spilled:
+    """Arrays of one type in several files, read as one array cut into rows; nothing of it is held."""
+
+    def __init__(
+        self, paths: Sequence[Path], dtype: npt.DTypeLike, begins: Callable[[Any], Any], first: npt.NDArray[np.int64]
+    ) -> None:
+        """`begins` tells at which element a row begins, over all files; `first` (files + 1,) each file's first row."""
+        self._files = [os.open(path, os.O_RDONLY) for path in paths]
+        self._dtype, self._begins, self._first = np.dtype(dtype), begins, first
+
+    def read(self, rows: Rows) -> npt.NDArray[Any]:
+        """The elements of ascending rows, one row behind the other; rows that touch are read at once."""
+        starts, ends = self._begins(rows), self._begins(rows + 1)
+        result = np.empty(int((ends - starts).sum()), dtype=self._dtype)
+        if not len(result):
+            return result
+        files = np.searchsorted(self._first, rows, side="right") - 1
+        new = np.concatenate(([True], (starts[1:] != ends[:-1]) | (np.diff(files) != 0)))
+        firsts = np.flatnonzero(new)
+        lengths = self._dtype.itemsize * np.add.reduceat(ends - starts, firsts)
+        offsets = self._dtype.itemsize * (starts - self._begins(self._first[files]))[firsts]
+        to = np.cumsum(lengths)
+        # A loop over hundreds of thousands of small reads: every name it looks up costs.
+        view, fetch, handles = memoryview(result.view(np.uint8)), os.preadv, self._files
+        spans = zip(files[firsts].tolist(), offsets.tolist(), (to - lengths).tolist(), to.tolist(), strict=True)
+        for file, offset, low, high in spans:
+            while low < high:
+                count = fetch(handles[file], (view[low:high],), offset)
+                if not count:
+                    raise OSError("a file of the near-deduplication is cut")
+                low, offset = low + count, offset + count
+        return result
 
     def close(self) -> None:
         """Let the files go."""
-        self._arrays.clear()
-        for mapped in self._maps:
-            if mapped is not None:
-                mapped.close()
+        for file in self._files:
+            os.close(file)
 
 
 class Signatures:
@@ -71,8 +79,10 @@ class Signatures:
         self.rows = sum(map(len, sizes))
         self._begins = np.zeros(self.rows + 1, dtype=np.int64)
         np.cumsum(np.concatenate([*sizes, np.empty(0, np.uint32)]), out=self._begins[1:])
-        self._shingles = Spilled([prefix.with_suffix(".shingles") for prefix in prefixes], np.uint64)
-        self._sketches = Spilled([prefix.with_suffix(".sketches") for prefix in prefixes], f"V{width}")
+        first = np.cumsum([0, *map(len, sizes)])
+        shingles, sketches = ([one.with_suffix(kind) for one in prefixes] for kind in (".shingles", ".sketches"))
+        self._shingles = Spilled(shingles, np.uint64, self._begins.__getitem__, first)
+        self._sketches = Spilled(sketches, f"V{width}", lambda rows: rows, first)
 
     def close(self) -> None:
         """Let the files go."""
@@ -83,13 +93,20 @@ class Signatures:
         """Number of distinct shingles of each row."""
         return self._begins[rows + 1] - self._begins[rows]
 
-    def shingles(self, rows: Rows) -> npt.NDArray[np.uint64]:
-        """The sets of some rows, each sorted, one behind the other."""
-        return self._shingles.take(self._begins[rows], self.sizes(rows))
+    def sets(self, rows: Rows) -> Sets:
+        """The shingle sets of some different rows, in memory, in their order."""
+        order = np.argsort(rows)
+        sizes = self.sizes(rows)
+        begins = np.empty(len(rows), dtype=np.int64)
+        begins[order] = np.cumsum(sizes[order]) - sizes[order]
+        return Sets(self._shingles.read(rows[order]), begins, sizes)
 
     def sketches(self, rows: Rows) -> npt.NDArray[np.uint8]:
-        """The lowest byte of each MinHash value of some rows, uint8 (len(rows), width)."""
-        return self._sketches.take(rows, np.ones_like(rows)).view(np.uint8).reshape(len(rows), self.width)
+        """The lowest byte of each MinHash value of some different rows, uint8 (len(rows), width)."""
+        order = np.argsort(rows)
+        result = np.empty((len(rows), self.width), dtype=np.uint8)
+        result[order] = self._sketches.read(rows[order]).view(np.uint8).reshape(-1, self.width)
+        return result
 
     def keys(
         self, band: int, chosen: npt.NDArray[np.bool_], part: int, parts: int
