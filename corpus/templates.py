@@ -33,10 +33,10 @@ def _hashes(texts: pa.Array) -> Words:
     first[words.first] = True
     # Whether one separator, and no border between texts, lies before each word.
     tied = np.append(words.gap == 1, False) & ~first
-    hexed = np.flatnonzero(hexed & ~value & (words.length >= 4))
+    loose = np.flatnonzero(hexed & ~value & (words.length >= 4))
     value = np.append(value, False)
     for _ in range(4):  # as many neighbours as a GUID has
-        value[hexed] |= (tied[hexed] & value[hexed - 1]) | (tied[hexed + 1] & value[hexed + 1])
+        value[loose] |= (tied[loose] & value[loose - 1]) | (tied[loose + 1] & value[loose + 1])
     value = value[:-1]
     repeated = value & np.concatenate(([False], value[:-1])) & ~first[:-1]
     masked = np.where(value, np.uint64(1), words.hashes)[~repeated]

@@ -49,7 +49,7 @@ class Spilled:
         offsets = self._dtype.itemsize * (starts - self._begins(self._first[files]))[firsts]
         to = np.cumsum(lengths)
         # A loop over hundreds of thousands of small reads: every name it looks up costs.
-        view, fetch, handles = memoryview(result.view(np.uint8)), os.preadv, self._files
+        view, fetch, handles = result.view(np.uint8).data, os.preadv, self._files
         spans = zip(files[firsts].tolist(), offsets.tolist(), (to - lengths).tolist(), to.tolist(), strict=True)
         for file, offset, low, high in spans:
             while low < high:
