@@ -52,9 +52,10 @@ def draw(corpus: Corpus, budget: int, seed: int, max_repeats: int = 1) -> Sample
     size.
 
     Every event of a source has the same chance, so the bytes taken vary around the plan by about one event's
-    share. Reads the corpus once, for the sizes; duplicates are left out where the corpus has the view for it.
+    share. Reads the corpus once, for the sizes; duplicates, and near-duplicates, are left out where the corpus has
+    the view for it.
     """
-    view = "exact" if (corpus.path / "views" / "exact.parquet").exists() else None
+    view = next((name for name in ("near", "exact") if (corpus.path / "views" / f"{name}.parquet").exists()), None)
     sizes: Counter[str] = Counter()
     for batch in corpus.batches(["text", "source"], view=view):
         sizes.update(_bytes_by_source(batch))
