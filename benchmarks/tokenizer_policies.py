@@ -3,7 +3,9 @@
     python -m benchmarks.tokenizer_policies CORPUS --loghub DIR --out policies.csv
 
 Choices may look only at OTRF and at Loghub's Linux, Android, BGL and Hadoop. Files of the corpus are held out whole
-(one in five, by the hash of their name). Training draws equal bytes a source; every policy gets the same text.
+(one in five, by the hash of their name). Training draws equal bytes a source; every policy gets the same text. The
+columns that begin with bpb_ are bits per byte of a small encoder (see `tokenizer_encoder`), trained once through the
+same texts under each policy with a vocabulary of its own of 8,192 tokens.
 """
 
 import csv
@@ -18,6 +20,7 @@ import typer
 from tokenizers import Tokenizer
 
 from benchmarks.tokenizer_data import CHOICE_SYSTEMS, loghub_lines
+from benchmarks.tokenizer_encoder import CHARACTERS, bits_per_byte
 from logfm.configs.schema.tokenizer import PolicyConfig, TokenizerConfig
 from logfm.console import say
 from logfm.corpus.store import Corpus
@@ -85,12 +88,31 @@ def measure(specification: dict, policy: PolicyConfig, sets: dict[str, list[str]
     return row
 
 
+def encode(training: list[str], mib: float, sets: dict[str, list[str]], policy: PolicyConfig) -> dict[str, float]:
+    """Bits per byte of a small encoder under a policy, on each set."""
+    config = TokenizerConfig(vocab_size="auto", vocab_size_limit=8192, policy=policy)
+    backend = Tokenizer.from_str(orjson.dumps(learn(iter(training), config, "the texts")).decode())
+    lengths = np.array([len(piece) for piece in pieces_of(backend)])
+    shuffled = np.random.default_rng(0).permutation(len(training))
+    chosen: list[str] = []
+    size = 0.0
+    for row in shuffled:
+        if size >= mib * 2**20:
+            break
+        chosen.append(training[row][:CHARACTERS])
+        size += len(chosen[-1])
+    few = {name: [line[:CHARACTERS] for line in lines[:600]] for name, lines in sets.items()}
+    found = bits_per_byte(backend, lengths, chosen, few)
+    return {"bpb_mean": round(float(np.mean(list(found.values()))), 3), **{f"bpb_{k}": v for k, v in found.items()}}
+
+
 def main(
     corpus: Path,
     loghub: Annotated[Path, typer.Option(help="Folder loghub_2k.")],
     out: Path = Path("policies.csv"),
     sample_mib: int = 48,
     vocab_size: int = 29_952,
+    encoder_mib: Annotated[float, typer.Option(help="Text that the small encoder is trained on; 0 leaves it out.")] = 4,
     held_prefix: Annotated[str, typer.Option(help="Sources of the corpus that are counted.")] = "otrf",
 ) -> None:
     """Train one tokenizer a policy and write a row each."""
@@ -103,6 +125,8 @@ def main(
         config = TokenizerConfig(vocab_size="auto", vocab_size_limit=vocab_size, policy=policy)
         specification = learn(iter(training), config, corpus)
         rows.append({"policy": name, **measure(specification, policy, sets)})
+        if encoder_mib:
+            rows[-1] |= encode(training, encoder_mib, sets, policy)
         say(str(rows[-1]))
     with out.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))

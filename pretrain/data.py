@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from logfm.configs.schema.pretrain import MaskingConfig
-from logfm.pretrain.masking import mask_events
+from logfm.pretrain.masking import Masked, mask_events
 from logfm.pretrain.packing import Packed, cut_by_tokens, pack, plan_batches
 
 
@@ -39,17 +39,20 @@ class Masker:
     def batch(self, events: list[np.ndarray], number: int, share: float) -> Batch:
         """Mask and pack one batch."""
         rng = np.random.default_rng([self.seed, number])
-        masked = mask_events(events, self.maskable, self.mask_id, self.config, share, rng)
-        packed = pack(masked.events)
-        # Packing sorts events by length: carry the positions along.
-        lengths = packed.lengths_B.numpy()
-        order = np.argsort(lengths, kind="stable")
-        new_start = np.empty(len(lengths), dtype=np.int64)
-        new_start[order] = np.cumsum(lengths[order]) - lengths[order]
-        old_start = np.cumsum(lengths) - lengths
-        event = np.searchsorted(old_start, masked.positions, side="right") - 1
-        positions = masked.positions - old_start[event] + new_start[event]
-        return Batch(packed, torch.from_numpy(positions), torch.from_numpy(masked.targets))
+        return packed_batch(mask_events(events, self.maskable, self.mask_id, self.config, share, rng))
+
+
+def packed_batch(masked: Masked) -> Batch:
+    """Pack masked events; packing sorts them by length, and the positions go along."""
+    packed = pack(masked.events)
+    lengths = packed.lengths_B.numpy()
+    order = np.argsort(lengths, kind="stable")
+    new_start = np.empty(len(lengths), dtype=np.int64)
+    new_start[order] = np.cumsum(lengths[order]) - lengths[order]
+    old_start = np.cumsum(lengths) - lengths
+    event = np.searchsorted(old_start, masked.positions, side="right") - 1
+    positions = masked.positions - old_start[event] + new_start[event]
+    return Batch(packed, torch.from_numpy(positions), torch.from_numpy(masked.targets))
 
 
 class Shard:

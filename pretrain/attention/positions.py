@@ -10,7 +10,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_p
 
 
 class Buckets(NamedTuple):
-    """How distances become rows of the relative-position table: `buckets` a direction, logarithmic to `max_distance`."""
+    """How distances become rows of the position table: `buckets` a direction, logarithmic up to `max_distance`."""
 
     buckets: int
     max_distance: int

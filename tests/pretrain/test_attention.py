@@ -88,9 +88,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_shift_selects_by_distance():
     queries, keys = 5, 7
     scores = torch.arange(queries * (queries + keys - 1), dtype=torch.float).view(queries, -1)
-    expected = torch.stack(
-        [torch.stack([scores[i, j - i + queries - 1] for j in range(keys)]) for i in range(queries)]
-    )
+    expected = torch.stack([torch.stack([scores[i, j - i + queries - 1] for j in range(keys)]) for i in range(queries)])
     torch.testing.assert_close(shift(scores), expected)
 
 

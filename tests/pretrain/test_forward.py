@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from logfm.configs.schema.pretrain import ModelConfig
+from transformers import DebertaV2ForMaskedLM
+
+from logfm.configs import load
+from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig
 from logfm.pretrain.forward import hidden_states, masked_logits
-from logfm.pretrain.model import build, count_parameters
+from logfm.pretrain.model import build, count_parameters, hf_config
 from logfm.pretrain.packing import pack
 
 VOCABULARY = 300
@@ -91,3 +94,20 @@ def test_same_seed_same_weights_and_the_count_is_right():
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     counted = count_parameters(first)
     assert counted["total"] - counted["without_embeddings"] == 512 * 256
+
+
+@pytest.mark.parametrize(
+    ("recipe", "millions"), [("small", 30), ("base", 110), ("large", 350), ("xlarge", 700), ("xxlarge", 1100)]
+)
+def test_sizes_are_within_five_percent_of_their_names(recipe, millions):
+    config = load(PretrainConfig, f"pretrain/{recipe}", [])
+    with torch.device("meta"):
+        model = DebertaV2ForMaskedLM(hf_config(config.model, 29_952, 0))
+    assert abs(count_parameters(model)["total"] / (millions * 1e6) - 1) < 0.05
+
+
+def test_nano_has_at_most_six_million_parameters_beside_the_embeddings():
+    config = load(PretrainConfig, "pretrain/nano", [])
+    with torch.device("meta"):
+        model = DebertaV2ForMaskedLM(hf_config(config.model, 12_288, 0))
+    assert count_parameters(model)["without_embeddings"] < 6e6
