@@ -41,13 +41,15 @@ def build(
     workers: int | None = None,
     labels: Path | None = None,
     engine: Engine = "local",
+    key: bytes | None = None,
 ) -> Manifest:
     """Read `inputs` into the corpus folder `out`; the same bytes and configuration give the same corpus.
 
     A finished `out` of the same inputs and configuration is left as it is. `workers` processes read (all cores by
     default, one for small inputs); their number changes nothing in the result. `labels` is a table of labels by
     event (see `corpus.labels.read_labels`), such as the simulator's truth. `engine` "ray" spreads the work over a Ray
-    cluster; it changes nothing in the result either.
+    cluster; it changes nothing in the result either. With a `key` (see `corpus.anonymize.read_key`) every identifier
+    is replaced by a pseudonym before anything else is derived; the key is not kept.
 
     Raises:
         UserError: a path is missing, nothing was found, no event was read, or `out` is taken.
@@ -66,11 +68,17 @@ def build(
     if labels is not None:
         table = read_labels(labels)
         hashes = hashes | {f"labels {labels.name}": file_hash(labels)}
+    if key is not None:
+        from logfm.corpus.anonymize import key_id
+
+        document |= {"anonymized_with": key_id(key)}
+        # Names of files and folders tell names too.
+        hashes = {f"input {number:06d}": value for number, value in enumerate(hashes.values())}
     if done := finished(out, stage_key(STAGE, document, 0, hashes)):
         return done
     run = partial(run_tasks, workers=workers, engine=engine)
     with produce(out, stage=STAGE, config=document, inputs=hashes) as work:
-        _run(work, found, rejects, config, table, run)
+        _run(work, found, rejects, config, table, key, run)
     return read_manifest(out, STAGE)
 
 
@@ -80,6 +88,7 @@ def _run(
     rejects: Sequence[Reject],
     config: CorpusConfig,
     labels: pa.Table | None,
+    key: bytes | None,
     run: Callable[..., list[Document]],
 ) -> None:
     # A name of its own: a worker of a killed run, still busy for a moment, finds its folder gone.
@@ -95,32 +104,49 @@ def _run(
     for number, shard in enumerate(shard for result in results for shard in result["shards"]):
         (spool / shard).rename(events / f"part-{number:05d}.parquet")
     _write_rejects(work.path / REJECTS, rejects, [_spooled(spool, task, "rejects.parquet") for task in tasks])
-    work.licences.update(config.licences)
-    work.metrics.update(facts)
+    memory = [result["peak_memory_bytes"] for result in results]
 
-    def further(title: str, more: list[Document]) -> None:
+    def further(title: str, more: list[Document]) -> list[Document]:
         with progress(title, sum(task["bytes"] for task in more)) as advance:
-            results.extend(run(more, spool, config, done=advance))
+            answers = run(more, spool, config, done=advance)
+        memory.extend(answer["peak_memory_bytes"] for answer in answers)
+        return answers
 
-    hashes = [_spooled(spool, task, "hashes") for task in tasks]
+    hashes, templates = ([_spooled(spool, task, kind) for task in tasks] for kind in ("hashes", "templates"))
+    contents = [result["contents"] for result in results]
     shards = sorted(events.iterdir())
     if labels is not None:
         work.metrics["labelled"] = apply_labels(shards, labels)
+    if key is not None:
+        from logfm.corpus.anonymizing import anonymize_shards, anonymous_facts, anonymous_rejects
+
+        done = anonymize_shards(shards, spool, key, further)
+        hashes, templates, contents = done.hashes, done.templates, done.contents
+        facts = anonymous_facts(facts, done.anonymizer)
+        anonymous_rejects(work.path / REJECTS, done.anonymizer)
+        work.metrics["anonymized"] = done.facts
+    work.licences.update(config.licences)
+    work.metrics.update(facts)
     if config.sessions is not None:
         work.metrics["sessions"] = _write_sessions(shards, config.sessions, spool, work.path / SESSIONS_FILE)
-    work.metrics["templates"] = write_index([_spooled(spool, task, "templates") for task in tasks], work.path / INDEX)
-    contents: Counter[str] = Counter()
-    for result in results:
-        contents.update({source: int(value, 16) for source, value in result["contents"].items()})
-    for source, value in contents.items():
-        work.metrics["sources"][source] |= {"content": f"{value % (1 << 128):032x}", "licences": list(config.licences)}
+    work.metrics["templates"] = write_index(templates, work.path / INDEX)
+    for source, value in _sums(contents).items():
+        work.metrics["sources"][source] |= {"content": value, "licences": list(config.licences)}
     kept = write_views(hashes, shards, spool, work.path / "views", config, further)
     for source, counts in kept.pop("sources").items():
         work.metrics["sources"][source].update(counts)
     work.metrics.update(kept)
     work.metrics["rejected"] = sum(facts["rejects"].values())
-    work.metrics["reader_peak_memory_bytes"] = max(result["peak_memory_bytes"] for result in results)
+    work.metrics["reader_peak_memory_bytes"] = max(memory)
     shutil.rmtree(spool)
+
+
+def _sums(contents: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The identity of each source's texts: their hashes added up over the tasks, as 32 hex digits."""
+    total: Counter[str] = Counter()
+    for one in contents:
+        total.update({source: int(value, 16) for source, value in one.items()})
+    return {source: f"{value % (1 << 128):032x}" for source, value in total.items()}
 
 
 def _write_sessions(shards: Sequence[Path], gap: float, spool: Path, path: Path) -> int:

@@ -45,6 +45,12 @@ def build_command(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes that read. [default: one a core]")
     ] = None,
+    anonymize: Annotated[
+        bool, typer.Option("--anonymize", help="Replace names, addresses and secrets by keyed pseudonyms.")
+    ] = False,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Key file for --anonymize: `logfm corpus key FILE`.")
+    ] = None,
     engine: Annotated[Engine, typer.Option("--engine", help="Where the work is done.")] = Engine.local,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -52,7 +58,10 @@ def build_command(
     """Read logs of any recognised format into a corpus folder."""
     from logfm.console import emit_json, say
     from logfm.corpus import build
+    from logfm.errors import UserError
 
+    if anonymize != (key is not None):
+        raise UserError("--anonymize and --key go together", fix="Make a key once: logfm corpus key FILE")
     document: dict[str, Any] = {}
     if dedup is not None:
         document["dedup"] = [] if dedup == "none" else [name.strip() for name in dedup.split(",")]
@@ -62,7 +71,15 @@ def build_command(
         document["licences"] = licence
     if timezone is not None:
         document["timezone"] = timezone
-    metrics = build(inputs, out, _config(config, document), workers=workers, labels=labels, engine=engine.value).metrics
+    metrics = build(
+        inputs,
+        out,
+        _config(config, document),
+        workers=workers,
+        labels=labels,
+        engine=engine.value,
+        key=_key(key) if key else None,
+    ).metrics
     if as_json:
         emit_json({"out": str(out), **metrics})
         return
@@ -90,6 +107,23 @@ def inspect_command(
     _show_files(facts)
     _show_sources(facts)
     _show_rejects(facts)
+
+
+@app.command("key")
+def key_command(path: Annotated[Path, typer.Argument(help="File to write.", metavar="FILE")]) -> None:
+    """Make a key for --anonymize; whoever has it can link pseudonyms to names."""
+    from logfm.console import say
+    from logfm.corpus.anonymize import key_id, write_key
+
+    say(f"key: {path} ({key_id(write_key(path))})")
+
+
+def _key(path: Path) -> bytes:
+    from logfm.corpus.anonymize import read_key
+    from logfm.extras import require
+
+    require("ahocorasick_rs", "anonymize")
+    return read_key(path)
 
 
 @app.command("sets")

@@ -32,9 +32,23 @@ def _near(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[]
     return {"rows": write_signatures(Path(task["shard"]), prefix.with_suffix(".kept"), prefix, config.near, alive)}
 
 
+def _names(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
+    from logfm.corpus.anonymizing import collect_names
+
+    return collect_names(task, alive)
+
+
+def _anonymize(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
+    from logfm.corpus.anonymizing import rewrite_shard
+
+    return rewrite_shard(task, alive)
+
+
 _KINDS: dict[str, Callable[[Document, Path, CorpusConfig, Callable[[], None]], Document]] = {
     "read": run_task,
     "near": _near,
+    "names": _names,
+    "anonymize": _anonymize,
 }
 
 
