@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from logfm.corpus.rules.cli import rules_command
+
 app = typer.Typer(help="Turn raw logs into a corpus, and see what was recognised.", no_args_is_help=True)
 
 
@@ -107,6 +109,9 @@ def inspect_command(
     _show_files(facts)
     _show_sources(facts)
     _show_rejects(facts)
+
+
+app.command("rules")(rules_command)
 
 
 @app.command("key")

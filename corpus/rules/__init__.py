@@ -1,0 +1,38 @@
+"""Sigma rules over events: which rule fired on which event, its level and its techniques.
+
+Rules come as YAML from a folder or a zip, become SQL through pySigma, and run in DuckDB. Loaded when first used, as
+they need the extra `rules`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from logfm.corpus.rules.compiling import Rule, RuleSet, compile_rules, load_rules
+    from logfm.corpus.rules.running import HITS, NEEDED, Counts, fired
+    from logfm.corpus.rules.stage import run_rules
+
+__all__ = ["HITS", "NEEDED", "Counts", "Rule", "RuleSet", "compile_rules", "fired", "load_rules", "run_rules"]
+
+_PLACES = {
+    "Rule": "compiling",
+    "RuleSet": "compiling",
+    "compile_rules": "compiling",
+    "load_rules": "compiling",
+    "HITS": "running",
+    "NEEDED": "running",
+    "Counts": "running",
+    "fired": "running",
+    "run_rules": "stage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562), and say which extra is missing if it can't be."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from logfm.extras import require
+
+    for module in ("duckdb", "sigma.backends.sqlite", "sigma.pipelines.sysmon", "sigma.pipelines.windows"):
+        require(module, "rules")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
