@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from transformers import DebertaV2ForMaskedLM
 
 from logfm.configs import load
