@@ -19,7 +19,7 @@ def hashes(*texts: str) -> list[int]:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("Mar  3 12:00:01 h sshd[12]: port 22 from 10.1.2.3", "Dec 31 23:59:59 h sshd[4]: port 61022 from 192.168.7.77"),
+        ("Mar  3 12:00:01 h sshd[12]: port 22 from 10.1.2.3", "Dec 31 23:59:59 h sshd[4]: port 6102 from 192.168.7.77"),
         ("2024-01-01T10:00:00Z up", "2025-11-21 08:12:33.123456 up"),
         ("id {6e2fa0c1-77aa-4b3c-9d21-abcdefabcdef} ok", "id {0a1b2c3d-abcd-abcd-abcd-000011112222} ok"),
         ("at 0x7ffdeadbeef0 done", "at 0x1 done"),
