@@ -63,6 +63,8 @@ def build(
         raise UserError(
             f"nothing to read ({_reasons(Counter(one.reason for one in rejects))})", ", ".join(map(str, inputs))
         )
+    if config.dataset is not None:
+        config = _with_licence(config, inputs)
     document = config.dump()
     table = None
     if labels is not None:
@@ -78,7 +80,8 @@ def build(
         return done
     run = partial(run_tasks, workers=workers, engine=engine)
     with produce(out, stage=STAGE, config=document, inputs=hashes) as work:
-        _run(work, found, rejects, config, table, key, run)
+        root = Path(inputs[0]) if config.dataset is not None else None
+        _run(work, found, rejects, config, root, table, key, run)
     return read_manifest(out, STAGE)
 
 
@@ -87,6 +90,7 @@ def _run(
     found: Sequence[Input],
     rejects: Sequence[Reject],
     config: CorpusConfig,
+    root: Path | None,
     labels: pa.Table | None,
     key: bytes | None,
     run: Callable[..., list[Document]],
@@ -95,6 +99,8 @@ def _run(
     spool, events = Path(tempfile.mkdtemp(prefix="spool-", dir=work.path)), work.path / EVENTS
     events.mkdir()
     tasks = plan(found, config)
+    if root is not None:
+        tasks = [task | {"root": str(root.absolute())} for task in tasks]
     with progress("Reading", sum(task["bytes"] for task in tasks)) as advance:
         results = run(tasks, spool, config, done=advance)
     facts = describe([file for result in results for file in result["files"]], rejects)
@@ -139,6 +145,17 @@ def _run(
     work.metrics["rejected"] = sum(facts["rejects"].values())
     work.metrics["reader_peak_memory_bytes"] = max(memory)
     shutil.rmtree(spool)
+
+
+def _with_licence(config: CorpusConfig, inputs: Sequence[str | Path]) -> CorpusConfig:
+    """The configuration with the data set's licence among the licences, which travel with every artifact."""
+    from logfm.corpus.catalog.catalogue import dataset
+
+    found = dataset(str(config.dataset))
+    if len(inputs) != 1 or not Path(inputs[0]).is_dir():
+        raise UserError(f"a copy of the data set {found.name} is one folder", ", ".join(map(str, inputs)))
+    licences = tuple(dict.fromkeys((*config.licences, found.licence_text)))
+    return config.model_copy(update={"licences": licences})
 
 
 def _sums(contents: Sequence[Mapping[str, str]]) -> dict[str, str]:

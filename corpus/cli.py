@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from logfm.corpus.catalog.cli import catalog_command
 from logfm.corpus.rules.cli import rules_command
 
 app = typer.Typer(help="Turn raw logs into a corpus, and see what was recognised.", no_args_is_help=True)
@@ -34,6 +35,9 @@ def build_command(
     ] = None,
     sessions: Annotated[
         str | None, typer.Option("--sessions", help="Make sessions, cut at pauses of this length: 5m, 90s, 1h.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="The input is a copy of this public data set: `corpus catalog`.")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Parquet or CSV: event_id, or file and offset; label, techniques.")
@@ -67,6 +71,8 @@ def build_command(
     document: dict[str, Any] = {}
     if dedup is not None:
         document["dedup"] = [] if dedup == "none" else [name.strip() for name in dedup.split(",")]
+    if dataset is not None:
+        document["dataset"] = dataset
     if sessions is not None:
         document["sessions"] = _seconds(sessions)
     if licence:
@@ -112,6 +118,7 @@ def inspect_command(
 
 
 app.command("rules")(rules_command)
+app.command("catalog")(catalog_command)
 
 
 @app.command("key")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from logfm.corpus.contamination import write_part
 from logfm.corpus.discover import Input, opened
 from logfm.corpus.events import Event, Reject
 from logfm.corpus.parquet import parquet_writer
-from logfm.corpus.read import Part, read_input
+from logfm.corpus.read import Labels, Part, read_input
 from logfm.corpus.shards import REJECT_SCHEMA, ShardWriter, in_batches, reject_batch
 from logfm.corpus.tally import Tally
 from logfm.corpus.unpack import kind_of
@@ -94,7 +95,7 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
                 held.clear()
 
         def events() -> Iterator[Event]:
-            for part in _parts(task["units"], config):
+            for part in _parts(task["units"], config, task.get("root")):
                 tally = Tally(part.file, part.name, part.format, part.why)
                 tallies.append(tally)
                 for record in tally.watch(part.records):
@@ -117,10 +118,18 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
     }
 
 
-def _parts(units: Iterable[Document], config: CorpusConfig) -> Iterator[Part]:
+@cache
+def _labeller(dataset: str, root: str) -> Labels:
+    from logfm.corpus.catalog.labeller import Labeller
+
+    return Labeller(dataset, root)
+
+
+def _parts(units: Iterable[Document], config: CorpusConfig, root: str | None) -> Iterator[Part]:
+    labels = _labeller(config.dataset, root) if config.dataset is not None and root is not None else None
     for unit in units:
         path = Path(os.fsdecode(bytes.fromhex(unit["path"])))
         modified = datetime.fromtimestamp(unit["modified"], UTC)
         one = Input(path, unit["name"], unit["source"], unit["size"], modified, unit["label"])
         only = unit.get("only")
-        yield from read_input(one, config, range(*only) if only else None)
+        yield from read_input(one, config, range(*only) if only else None, labels)

@@ -52,6 +52,9 @@ class CorpusConfig(Config):
     licences: tuple[str, ...] = ()
     """Licences of the data; they travel with every artifact made from it."""
 
+    dataset: str | None = None
+    """Public data set of the catalogue whose downloaded copy the one input is; its labels go into the events."""
+
     sessions: float | None = Field(default=None, gt=0)
     """Pause after which what a host, process and user log is another session (seconds); null makes no sessions."""
 
