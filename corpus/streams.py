@@ -103,6 +103,20 @@ class PatientStream:
         return b"".join(parts)
 
 
+def spool(stream: ChunkStream, file: IO[bytes]) -> BrokenInput | None:
+    """Write the rest of a stream to a temporary file and go to its start; the fault that ended it, if one did."""
+    fault: BrokenInput | None = None
+    try:
+        for chunk in stream.chunks():
+            file.write(chunk)
+    except BrokenInput as error:
+        fault = error
+    except OSError as error:  # the disk of the temporary files is full
+        fault = BrokenInput(f"cannot be unpacked to a temporary file ({error.strerror or error})")
+    file.seek(0)
+    return fault
+
+
 def file_chunks(file: IO[bytes]) -> Iterator[bytes]:
     """The rest of an open file in chunks."""
     while chunk := file.read(CHUNK):

@@ -14,11 +14,13 @@ _MONTHS = {
 }
 _ZONES = {"Z": 0, "UTC": 0, "GMT": 0, "WET": 0, "CET": 1, "BST": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3,
           "IST": 5.5, "JST": 9, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8,
-          "PDT": -7}  # fmt: skip
+          "PDT": -7, "BRT": -3, "BRST": -2, "ART": -3, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13, "KST": 9,
+          "SGT": 8, "HKT": 8, "SAST": 2}  # fmt: skip
 
 # With a year. Day before month only where the month's place holds no month: `25/12/2020`.
 _FORMATS = (
-    "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S.%f %z", "%Y-%m-%d %H:%M:%S %z", "%Y/%m/%d %H:%M:%S.%f",
+    "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S.%f %z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S",
+    "%Y/%m/%dT%H:%M:%S.%f", "%Y/%m/%d %H:%M:%S.%f",
     "%Y/%m/%d %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S", "%d/%b/%Y:%H:%M:%S.%f",
     "%d/%b/%Y:%H:%M:%S.%f %z", "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S.%f %Y", "%a %b %d %H:%M:%S %z %Y",
     "%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S %z", "%b %d %Y %H:%M:%S", "%b %d %Y %H:%M:%S.%f",
@@ -32,11 +34,13 @@ _FORMATS = (
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S.%f", "%Y.%m.%d %H:%M:%S", "%Y:%m:%d-%H:%M:%S", "%m-%d-%y %H:%M:%S.%f",
     "%y%m%d %H%M%S", "%y%m%d %H:%M:%S", "%Y%m%d-%H:%M:%S:%f", "%Y%m%d %H%M%S", "%m-%d-%Y %H:%M:%S.%f",
     "%H:%M:%S.%f %m-%d-%Y", "%d %B %Y %H:%M:%S", "%B %d %Y %H:%M:%S", "%B %d, %Y %H:%M:%S",
+    "%Y%m%d %H%M", "%Y%m%d%H%M%S", "%Y-%m-%d-%H%M%S.%f", "%d-%b-%Y::%H:%M:%S", "%d-%m-%Y %H:%M:%S.%f",
 )  # fmt: skip
 _YEARLESS = ("%b %d %H:%M:%S", "%b %d %H:%M:%S.%f", "%m-%d %H:%M:%S.%f", "%m-%d %H:%M:%S", "%m%d %H:%M:%S.%f",
              "%a %b %d %H:%M:%S", "%a %b %d %H:%M:%S.%f", "%m/%d-%H:%M:%S.%f", "%m/%d %H:%M:%S",
              "%d %b %H:%M:%S.%f", "%d %b %H:%M:%S")  # fmt: skip
 _NUMBER = re.compile(r"\d{9,10}(?:\.\d{1,9})?|\d{13}|\d{16}|\d{19}|\d\.\d+E[+]?\d\d?", re.IGNORECASE)
+_DOTNET = re.compile(r"/Date\((\d{12,13})(?:[+-]\d{4})?\)/")
 _LONG_FRACTION = re.compile(r"([.,]\d{6})\d+")
 _COMMA = re.compile(r"(?<=\d),(?=\d)")
 _OFFSET = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
@@ -108,12 +112,18 @@ def _parse_text(text: str, clock: Clock) -> datetime | None:
         return _place(clock, _MONTHS.get(month, 0), int(day), int(hour), int(minute), int(second))
     text = text.strip().replace("\t", " ")
     try:
-        return _utc(datetime.fromisoformat(text), clock) if len(text) >= 10 and text[4] == "-" else _other(text, clock)
+        return (
+            local_to_utc(datetime.fromisoformat(text), clock)
+            if len(text) >= 10 and text[4] == "-"
+            else _other(text, clock)
+        )
     except (ValueError, OverflowError):
         return _other(text, clock)
 
 
 def _other(text: str, clock: Clock) -> datetime | None:
+    if dotnet := _DOTNET.fullmatch(text):
+        return from_epoch(int(dotnet[1]))
     if _NUMBER.fullmatch(text):
         return from_epoch(int(text) if text.isdigit() else float(text))
     if len(text) < 10 or not any(char.isdigit() for char in text):
@@ -122,7 +132,7 @@ def _other(text: str, clock: Clock) -> datetime | None:
     text, zone = _named_zone(text, clock)
     clock = Clock(zone, clock.modified, clock.year)
     try:
-        return _utc(datetime.fromisoformat(_OFFSET.sub("", text)), clock)
+        return local_to_utc(datetime.fromisoformat(_OFFSET.sub("", text)), clock)
     except (ValueError, OverflowError):
         return _by_format(text, clock)
 
@@ -170,7 +180,7 @@ def _strptime(text: str, form: str, clock: Clock) -> datetime | None:
             # A leap year, so that 29 February parses.
             at = datetime.strptime(f"2000 {text}", f"%Y {form}")
             return _place(clock, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
-        return _utc(datetime.strptime(text, form), clock)
+        return local_to_utc(datetime.strptime(text, form), clock)
     except (ValueError, OverflowError):
         return None
 
@@ -180,7 +190,7 @@ def _place(clock: Clock, month: int, day: int, hour: int, minute: int, second: i
     first = clock.year or clock.modified.year + 1
     for year in range(first, first - 1 if clock.year else first - 10, -1):
         try:
-            moment = _utc(datetime(year, month, day, hour, minute, min(second, 59), micro), clock)
+            moment = local_to_utc(datetime(year, month, day, hour, minute, min(second, 59), micro), clock)
         except (ValueError, OverflowError):
             continue
         if moment and (clock.year or moment <= clock.modified + timedelta(days=1)):
@@ -188,7 +198,12 @@ def _place(clock: Clock, month: int, day: int, hour: int, minute: int, second: i
     return None
 
 
-def _utc(moment: datetime, clock: Clock) -> datetime | None:
+def local_to_utc(moment: datetime, clock: Clock) -> datetime | None:
+    """A moment in UTC; one without a zone is in the clock's. None where the year cannot be.
+
+    Raises:
+        OverflowError: it lies outside the calendar in UTC.
+    """
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=clock.zone)
     if moment.tzinfo is not UTC:

@@ -17,7 +17,7 @@ import zstandard
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus.events import Reject
-from logfm.corpus.streams import CHUNK, BrokenInput, ChunkStream
+from logfm.corpus.streams import CHUNK, BrokenInput, ChunkStream, spool
 from logfm.corpus.zips import Entry, unique_label, zip_members
 
 _XZ_MEMORY = 256 << 20
@@ -116,9 +116,12 @@ def _open(
         elif disk is not None:
             yield from _nested(member, zip_members(disk, member, only), budget, depth)
         else:
-            with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as spool:
-                fault = _spool(member.stream, spool)
-                yield from _nested(member, zip_members(spool, member, only), budget, depth)
+            with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as file:
+                fault = spool(member.stream, file)
+                try:
+                    yield from _nested(member, zip_members(file, member, only), budget, depth)
+                except BrokenInput as error:
+                    raise fault or error from None  # what broke it first
                 if fault is not None:
                     raise fault
     except BrokenInput as error:
@@ -150,17 +153,6 @@ def _metered(chunks: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
     for chunk in chunks:
         budget.spend(len(chunk))
         yield chunk
-
-
-def _spool(stream: ChunkStream, spool: IO[bytes]) -> BrokenInput | None:
-    try:
-        for chunk in stream.chunks():
-            spool.write(chunk)
-    except BrokenInput as error:
-        return error
-    finally:
-        spool.seek(0)
-    return None
 
 
 def _gzip_time(member: Member, kind: str) -> datetime:

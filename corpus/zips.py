@@ -130,7 +130,8 @@ def _inflate_at(disk: IO[bytes], place: list[int], flags: int) -> Iterator[bytes
                 yield out
         except zlib.error as error:
             raise BrokenInput(f"damaged zip member ({error})") from None
-        place[0] += len(chunk) - len(engine.unused_data) - len(engine.unconsumed_tail)
+        # At the end `unconsumed_tail` may repeat what is in `unused_data`.
+        place[0] += len(chunk) - len(engine.unused_data if engine.eof else engine.unconsumed_tail)
     if flags & 8:
         disk.seek(place[0])
         place[0] += 16 if disk.read(4) == b"PK\x07\x08" else 12

@@ -19,6 +19,7 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _ENCODED = frozenset(
     ("comm", "exe", "proctitle", "name", "cwd", "acct", "cmd", "data", "path", "dir", "old-name", "grp")
 )
+_PIECE = re.compile(r"(execve\.a\d{1,6})\[\d{1,6}\]")
 _OPEN = 64  # records of one event can be apart by other events; this many events are held
 
 
@@ -90,7 +91,11 @@ def _add(fields: dict[str, str], body: str, kind: str) -> None:
             value = bytes.fromhex(value).decode("utf-8", "backslashreplace")
         if kind in ("EXECVE", "PATH", "CWD", "SOCKADDR"):
             key = f"{kind.lower()}.{key}"
-        fields.setdefault(key, value)
+        if kind == "EXECVE" and (piece := _PIECE.fullmatch(key)):
+            # An argument that was too long for one record comes as a1[0], a1[1], ...
+            fields[piece[1]] = fields.get(piece[1], "") + value
+        else:
+            fields.setdefault(key, value)
 
 
 def _first(fields: dict[str, str], *names: str) -> str | None:

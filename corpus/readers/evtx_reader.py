@@ -10,7 +10,7 @@ import orjson
 from logfm.corpus.events import Event
 from logfm.corpus.leaf import Leaf
 from logfm.corpus.readers.schemas import map_record
-from logfm.corpus.streams import BrokenInput
+from logfm.corpus.streams import spool
 
 _SPOOL_MEMORY = 64 << 20
 _CHUNK = 65536
@@ -31,16 +31,11 @@ def read(leaf: Leaf) -> Iterator[Event]:
     Raises:
         BrokenInput: the file is truncated, after the records that could be read.
     """
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as spool:
-        fault: BrokenInput | None = None
-        try:
-            for chunk in leaf.stream.chunks():
-                spool.write(chunk)
-        except BrokenInput as error:
-            fault = error
-        offsets = _offsets(spool)
-        spool.seek(0)
-        for record in _records(leaf, spool):
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as file:
+        fault = spool(leaf.stream, file)
+        offsets = _offsets(file)
+        file.seek(0)
+        for record in _records(leaf, file):
             number = record["event_record_id"]
             places = offsets.get(number)
             text = record["data"]
@@ -52,33 +47,42 @@ def read(leaf: Leaf) -> Iterator[Event]:
             raise fault
 
 
-def _records(leaf: Leaf, spool: IO[bytes]) -> Iterator[dict[str, Any]]:
+def _records(leaf: Leaf, file: IO[bytes]) -> Iterator[dict[str, Any]]:
     from evtx import PyEvtxParser
 
     try:
-        records: Any = PyEvtxParser(spool, number_of_threads=1).records_json()
-    except (RuntimeError, OSError, ValueError) as error:
-        leaf.reject(0, f"damaged EVTX file ({_short(error)})", leaf.head[:16])
+        records: Any = PyEvtxParser(file, number_of_threads=1).records_json()
+    except BaseException as error:  # noqa: BLE001 (a panic of its Rust code is no Exception)
+        leaf.reject(0, f"damaged EVTX file ({_fault(error)})", leaf.head[:16])
         return
     while True:
         try:
             yield next(records)
         except StopIteration:
             return
-        except (RuntimeError, OSError, ValueError) as error:
-            leaf.reject(0, f"damaged EVTX record ({_short(error)})")
+        except BaseException as error:  # noqa: BLE001
+            leaf.reject(0, f"damaged EVTX record ({_fault(error)})")
+            if not isinstance(error, Exception):
+                return  # what panicked is in no state to go on
 
 
-def _short(error: Exception) -> str:
+def _fault(error: BaseException) -> str:
+    """What the parser reports, also where its Rust code panicked: PyO3 raises that beside `Exception`.
+
+    Raises:
+        BaseException: the error is no fault of the file.
+    """
+    if not isinstance(error, RuntimeError | OSError | ValueError) and type(error).__name__ != "PanicException":
+        raise error
     return " ".join(str(error).split())[:120]
 
 
-def _offsets(spool: IO[bytes]) -> dict[int, list[int]]:
+def _offsets(file: IO[bytes]) -> dict[int, list[int]]:
     """Byte offsets of the record headers by record number, walking each chunk from its first record."""
     found: dict[int, list[int]] = {}
     base = 4096
-    spool.seek(base)
-    while chunk := spool.read(_CHUNK):
+    file.seek(base)
+    while chunk := file.read(_CHUNK):
         at = _HEADER
         # Behind the free space lie remains of earlier records.
         end = min(len(chunk), int.from_bytes(chunk[_FREE : _FREE + 4], "little"))

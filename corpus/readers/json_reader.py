@@ -1,5 +1,6 @@
 """JSON of any schema: lines, arrays, documents that wrap an array, and objects printed over several lines."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ def recognise_lines(leaf: Leaf) -> str | None:
     sample = leaf.sample[:20]
     if len(sample) == 1 and _WRAPPED.match(head_text(leaf)):
         return None
-    objects = [record for line in sample if line.lstrip()[:1] == b"{" and (record := parse_object(line)) is not None]
+    objects = [record for line in sample if _starts_object(line) and (record := parse_object(line)) is not None]
     if not objects and len(sample) == 1 and len(leaf.head) > len(sample[0]) and _cut_object(sample[0]):
         return "the first line begins a JSON object"
     if not objects or len(objects) * 2 < len(sample):
@@ -66,6 +67,11 @@ def read_document(leaf: Leaf) -> Iterator[Event]:
         window.skip(opening.end() + wrapped)
     for offset, piece, record in window.objects(only_first_array=wrapped):
         yield leaf.event(offset, one_line(piece, record), **map_record(record, leaf.clock))
+
+
+def _starts_object(line: bytes) -> bool:
+    """Whether a JSON object begins here, perhaps behind a byte-order mark and the cookie of structured syslog."""
+    return line.lstrip().removeprefix(codecs.BOM_UTF8).removeprefix(b"@cee:").lstrip()[:1] == b"{"
 
 
 def _cut_object(line: bytes) -> bool:

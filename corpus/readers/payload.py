@@ -1,6 +1,7 @@
 """What the message of a line holds: JSON, CEF, LEEF or key=value pairs."""
 
 import re
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -9,8 +10,12 @@ from logfm.corpus.leaf import Columns
 from logfm.corpus.readers.schemas import map_record
 from logfm.corpus.times import Clock, parse_time
 
-_PAIR = re.compile(r'([A-Za-z_][\w.-]{0,64})=("(?:[^"\\]|\\.)*"|[^\s",;|]*)')
+_PAIR = re.compile(r'([A-Za-z_][\w.-]{0,64})=("(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s",;|]*)')
 _CEF_KEY = re.compile(r"(?:^|\s)([\w.\[\]-]{1,128})=")
+_ZONE = re.compile(r"[+-]\d\d:?\d\d")
+_CEF_CUT = re.compile(r"[01]\|(?:[^|\n]{0,512}\|){5}(?:\d{1,2}|Low|Medium|High|Very-High|Unknown)\|")
+_CEF_TIMES = ("eventtime", "FTNTFGTeventtime", "rt", "devTime", "start", "deviceReceiptTime", "end", "timestamp",
+              "Date", "startTime")  # fmt: skip
 _CEF_HEAD = ("device_vendor", "device_product", "device_version", "signature_id", "name", "severity")
 
 
@@ -19,7 +24,7 @@ def parse_payload(message: str, fields: dict[str, Any], clock: Clock) -> Columns
     start = message[:6].lstrip("\ufeff ")
     if start.startswith("{"):
         return _json(message, fields, clock)
-    if start.startswith("CEF:"):
+    if start.startswith("CEF:") or _CEF_CUT.match(message):
         return _cef(message, fields, clock)
     if start.startswith("LEEF:"):
         return _leef(message, fields, clock)
@@ -43,13 +48,25 @@ def _pairs(message: str, fields: dict[str, Any], clock: Clock) -> Columns:
     pairs: dict[str, Any] = {}
     for key, value in _PAIR.findall(message):
         if value:
-            pairs.setdefault(key, value[1:-1] if value[0] == '"' else value)
+            pairs.setdefault(key, value[1:-1] if value[0] in "\"'" and len(value) > 1 else value)
     for key, value in pairs.items():
         fields.setdefault(key, value)
     columns = map_record(pairs, clock)
-    if (date := pairs.get("date")) and (time := pairs.get("time")) and len(date) <= 10:
-        columns["timestamp"] = parse_time(f"{date} {time}", clock)
+    if moment := _pairs_time(pairs, clock):
+        columns["timestamp"] = moment
     return {"source": None, **{name: columns.get(name) for name in ("timestamp", "host", "user")}}
+
+
+def _pairs_time(pairs: dict[str, Any], clock: Clock) -> datetime | None:
+    """Firewalls write epoch seconds (`eventtime`), or local times beside the zone that they are in (`tz`)."""
+    if (moment := parse_time(pairs.get("eventtime"), clock)) is not None:
+        return moment
+    date, time, zone = pairs.get("date"), pairs.get("time"), pairs.get("tz", "")
+    if time and date and len(date) <= 10:
+        time = f"{date} {time}"
+    if not time or not _ZONE.fullmatch(zone):
+        return parse_time(time, clock)
+    return parse_time(f"{time} {zone}", clock) or parse_time(time, clock)
 
 
 def _cef(message: str, fields: dict[str, Any], clock: Clock) -> Columns:
@@ -89,9 +106,12 @@ def _leef(message: str, fields: dict[str, Any], clock: Clock) -> Columns:
 
 def _device_columns(values: dict[str, str], fields: dict[str, Any], clock: Clock) -> Columns:
     moment = None
-    for name in ("rt", "devTime", "start", "deviceReceiptTime", "end", "timestamp", "eventtime", "Date", "startTime"):
+    for name in _CEF_TIMES:
         if name in values and (moment := parse_time(values[name], clock)):
             break
+    else:
+        named = (value for name, value in values.items() if name.lower().endswith("time"))
+        moment = next((found for value in named if (found := parse_time(value, clock))), None)
     vendor, product = fields.get("device_vendor", ""), fields.get("device_product", "")
     return {
         "timestamp": moment,

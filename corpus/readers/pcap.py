@@ -10,7 +10,7 @@ import orjson
 
 from logfm.corpus.events import Event
 from logfm.corpus.leaf import Leaf
-from logfm.corpus.streams import BrokenInput
+from logfm.corpus.streams import spool
 from logfm.corpus.times import from_epoch
 
 MAGIC = {
@@ -43,15 +43,9 @@ def read(leaf: Leaf) -> Iterator[Event]:
     except ModuleNotFoundError:
         leaf.reject(0, 'a capture needs the package dpkt: pip install "logfm[pcap]"', leaf.head[:4])
         return
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as spool:
-        fault: BrokenInput | None = None
-        try:
-            for chunk in leaf.stream.chunks():
-                spool.write(chunk)
-        except BrokenInput as error:
-            fault = error
-        spool.seek(0)
-        for offset, seconds, data, link in _packets(dpkt, leaf, spool):
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as file:
+        fault = spool(leaf.stream, file)
+        for offset, seconds, data, link in _packets(dpkt, leaf, file):
             record = _describe(dpkt, data, link)
             yield leaf.event(
                 offset,
@@ -85,8 +79,8 @@ class _Careful:
         return self._file.tell()
 
 
-def _packets(dpkt: Any, leaf: Leaf, spool: IO[bytes]) -> Iterator[tuple[int, Any, bytes, str]]:
-    file = _Careful(spool, leaf.limit)
+def _packets(dpkt: Any, leaf: Leaf, disk: IO[bytes]) -> Iterator[tuple[int, Any, bytes, str]]:
+    file = _Careful(disk, leaf.limit)
     offset = 0
     try:
         capture = dpkt.pcap.UniversalReader(file)

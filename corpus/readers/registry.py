@@ -8,7 +8,18 @@ from typing import NamedTuple
 from logfm.corpus.events import Event
 from logfm.corpus.leaf import Leaf
 from logfm.corpus.lines import UTF8
-from logfm.corpus.readers import activitywatch, audit, evtx_reader, json_reader, pcap, tables, text, xml_events
+from logfm.corpus.readers import (
+    activitywatch,
+    audit,
+    evtx_reader,
+    json_reader,
+    pcap,
+    symantec_av,
+    tables,
+    text,
+    xml_events,
+    xml_lines,
+)
 
 
 class Format(NamedTuple):
@@ -28,6 +39,8 @@ FORMATS = (
     Format("json_lines", json_reader.recognise_lines, json_reader.read_lines),
     Format("json_document", json_reader.recognise_document, json_reader.read_document),
     Format("windows_xml", xml_events.recognise, xml_events.read),
+    Format("xml_lines", xml_lines.recognise, xml_lines.read),
+    Format("symantec_av", symantec_av.recognise, symantec_av.read),
     Format("auditd", audit.recognise, audit.read),
     Format("lines", text.recognise, text.read),
     Format("csv", tables.recognise_csv, tables.read_csv),

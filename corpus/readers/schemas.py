@@ -93,6 +93,9 @@ def _columns(one: _Compiled, record: Mapping[str, Any], clock: Clock) -> Columns
         if value is not None and (moment := parse_time(value, Clock(UTC, clock.modified, clock.year))):
             columns["timestamp"] = moment
             return columns
+    if not one.has and (moment := _date_and_time(record, clock)):
+        columns["timestamp"] = moment
+        return columns
     for get in one.time:
         value = get(record)
         if value is not None and (moment := parse_time(value, clock)):
@@ -103,14 +106,19 @@ def _columns(one: _Compiled, record: Mapping[str, Any], clock: Clock) -> Columns
     return columns
 
 
-def _any_time(record: Mapping[str, Any], clock: Clock) -> datetime | None:
-    """For objects of no known product: a date and a time column, or the first value whose name speaks of time."""
+def _date_and_time(record: Mapping[str, Any], clock: Clock) -> datetime | None:
+    """For objects of no known product: a date beside a time of day."""
     for date, time in (("date", "time"), ("Date", "Time")):
         day, hour = record.get(date), record.get(time)
         if isinstance(day, str | int) and isinstance(hour, str | int):
             moment = parse_time(f"{day} {hour}", clock)
             if moment is not None:
                 return moment
+    return None
+
+
+def _any_time(record: Mapping[str, Any], clock: Clock) -> datetime | None:
+    """For objects of no known product: the first value whose name speaks of time."""
     for key in islice(record, 64):
         if _TIME_NAME.search(key) and (moment := parse_time(record[key], clock)):
             return moment

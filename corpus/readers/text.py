@@ -3,22 +3,27 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import Field
 
 from logfm.configs import Config
 from logfm.configs.base import parse, read_yaml
 from logfm.corpus.events import Event
 from logfm.corpus.leaf import Columns, Leaf, text_of
 from logfm.corpus.lines import to_text
+from logfm.corpus.readers.json_window import parse_object
 from logfm.corpus.readers.payload import parse_payload
+from logfm.corpus.readers.schemas import map_record
 from logfm.corpus.times import Clock, find_time, parse_time
 
 FOLDER = Path(__file__).parents[1] / "formats" / "lines"
-HEAD = 4096  # characters a pattern sees: a hostile line of a megabyte costs no more than its head
+LAST = 95  # the order from which on formats are so general that any other one goes first
+HEAD = 4096  # characters of a line that are looked at to recognise it
 _COLUMNS = ("host", "user", "process", "log_type")
 
 
@@ -28,14 +33,18 @@ class LineFormat(Config):
     name: str
     source: str | None = None
     order: int = 50
-    """Formats of lower order come first where several fit equally many lines."""
+    """Formats of lower order come first where several fit equally many lines; those from 95 on are tried last."""
     pattern: str
     """Matches the whole line. Groups `host`, `user`, `process`, `log_type` are columns; all groups are fields."""
     time: tuple[str, ...] = ("timestamp",)
     """Groups that make up the time, joined by a space."""
+    bias: str | None = None
+    """Group of the minutes to add for UTC, as Windows writes its zone; without it the clock's zone holds."""
     log_type: str | None = None
     continuation: bool = False
     """Lines that do not match belong to the record before them (stack traces)."""
+    reach: int = Field(default=4096, ge=256, le=65536)
+    """Characters of a record that the pattern sees: a hostile line of a megabyte costs no more than its head."""
     start: str | None = None
     """What a record's first line begins with, where that is less than the pattern."""
     examples: tuple[str, ...] = ()
@@ -66,28 +75,33 @@ def fitting_formats(leaf: Leaf) -> list[tuple[_Compiled, int]]:
     """The line formats that fit some of the sampled lines, and how many; the one that fits the most comes first."""
     lines = [to_text(line[:HEAD]) for line in leaf.sample]
     hits = [(one, sum(one.pattern.match(line) is not None for line in lines)) for one in line_formats()]
-    return sorted(((one, count) for one, count in hits if count), key=lambda hit: -hit[1])
+    return sorted(((one, count) for one, count in hits if count), key=lambda hit: (hit[0].spec.order >= LAST, -hit[1]))
 
 
-def _best(leaf: Leaf, fitting: list[tuple[_Compiled, int]]) -> _Compiled | None:
-    """The first format if it fits enough lines; a record of several lines has few that begin one."""
-    if not fitting:
-        return None
-    one, count = fitting[0]
-    return one if count >= len(leaf.sample) * (0.04 if one.spec.continuation else 0.3) else None
+def _best(leaf: Leaf, fitting: list[tuple[_Compiled, int]]) -> tuple[_Compiled, int] | None:
+    """The first format that fits enough lines, and how many; a record of several lines has few that begin one.
+
+    Where none does alone, formats that together do (a log of mixed layouts) count as the first of them.
+    """
+    for one, count in fitting:
+        if count >= len(leaf.sample) * (0.04 if one.spec.continuation else 0.3):
+            return one, count
+    singles = [one for one, _ in fitting if not one.spec.continuation]
+    lines = [to_text(line[:HEAD]) for line in leaf.sample] if len(singles) > 1 else []
+    count = sum(any(one.pattern.match(line) for one in singles) for line in lines)
+    return (singles[0], count) if count and count >= len(lines) * 0.3 else None
 
 
 def recognise(leaf: Leaf) -> str | None:
     """Whether a line format fits."""
-    fitting = fitting_formats(leaf)
-    best = _best(leaf, fitting)
-    return f"{fitting[0][1]} of the first {len(leaf.sample)} lines are {best.spec.name}" if best else None
+    best = _best(leaf, fitting_formats(leaf))
+    return f"{best[1]} of the first {len(leaf.sample)} lines are {best[0].spec.name}" if best else None
 
 
 def format_name(leaf: Leaf) -> str:
     """The name of the line format that fits."""
     best = _best(leaf, fitting_formats(leaf))
-    return best.spec.name if best else "text"
+    return best[0].spec.name if best else "text"
 
 
 def recognise_text(leaf: Leaf) -> str | None:
@@ -103,8 +117,8 @@ def read(leaf: Leaf) -> Iterator[Event]:
     """
     fitting = fitting_formats(leaf)
     best = _best(leaf, fitting)
-    if best is not None and best.spec.continuation:
-        yield from _records(leaf, best)
+    if best is not None and best[0].spec.continuation:
+        yield from _records(leaf, best[0])
         return
     order = tuple(one for one, _ in fitting)
     for offset, line in leaf.lines():
@@ -113,10 +127,11 @@ def read(leaf: Leaf) -> Iterator[Event]:
 
 def line_event(leaf: Leaf, offset: int, text: str, order: tuple[_Compiled, ...]) -> Event:
     """The event of one line, by the first format that fits."""
-    head = text[:HEAD]
     for one in order:
-        if match := one.pattern.match(head):
+        if match := one.pattern.match(text[: one.spec.reach]):
             return leaf.event(offset, text, **_columns(one.spec, match, text, leaf.clock))
+    if text.lstrip()[:1] == "{" and (record := parse_object(text.encode())) is not None:
+        return leaf.event(offset, text, **map_record(record, leaf.clock))
     return leaf.event(offset, text, timestamp=find_time(text, leaf.clock))
 
 
@@ -136,6 +151,11 @@ def _records(leaf: Leaf, best: _Compiled) -> Iterator[Event]:
         yield line_event(leaf, place, "\n".join(held), (best,))
 
 
+def _unbiased(stamp: str, minutes: int, clock: Clock) -> datetime | None:
+    local = parse_time(stamp, Clock(UTC, clock.modified, clock.year))
+    return local and local + timedelta(minutes=minutes)
+
+
 def _columns(spec: LineFormat, match: re.Match[str], text: str, clock: Clock) -> Columns:
     groups: dict[str, Any] = {name: value for name, value in match.groupdict().items() if value is not None}
     columns: Columns = {"source": spec.source, "log_type": spec.log_type}
@@ -143,12 +163,14 @@ def _columns(spec: LineFormat, match: re.Match[str], text: str, clock: Clock) ->
         moment := parse_time(stamp, clock)
     ):
         columns["timestamp"] = moment
+        if spec.bias and (minutes := groups.get(spec.bias)):
+            columns["timestamp"] = _unbiased(stamp, int(minutes), clock)
     for name in _COLUMNS:
         if (value := text_of(groups.get(name))) is not None:
             columns[name] = value
     message = groups.get("message")
     if message is not None:
-        if match.end("message") == HEAD:
+        if match.end("message") == spec.reach:
             groups["message"] = message = text[match.start("message") :]
         for name, found in parse_payload(message, groups, clock).items():
             if found is not None and columns.get(name) is None:

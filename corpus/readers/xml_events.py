@@ -58,7 +58,7 @@ def read(leaf: Leaf) -> Iterator[Event]:
 
 
 def _event(leaf: Leaf, offset: int, element: bytes) -> Event | None:
-    record = None if b"<!" in element else _record(element)
+    record = None if b"<!DOCTYPE" in element or b"<!ENTITY" in element else _record(element)
     if record is None:
         leaf.reject(offset, "malformed XML", element)
         return None

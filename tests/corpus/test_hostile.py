@@ -1,15 +1,22 @@
 """Bad and hostile input: what can be read is read, the rest is a counted reject, and the run goes on."""
 
 import bz2
+import errno
 import gzip
 import io
 import json
 import lzma
+import os
 import random
+import resource
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zstandard
@@ -18,6 +25,8 @@ from hypothesis import strategies as st
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus import Event, Reject, read_events
+from logfm.corpus.discover import Input
+from logfm.corpus.read import read_input
 
 LINES = [json.dumps({"n": n, "time": 1700000000 + n}) for n in range(2000)]
 DATA = "".join(f"{line}\n" for line in LINES).encode()
@@ -150,6 +159,15 @@ def test_a_zip_that_streams_out_its_sizes_is_salvaged_too(write, read):
     end = packed.index(b"PK\x01\x02")
     assert len(read(write("whole.zip", packed))[0]) == 4000
     assert len(read(write("cut.zip", packed[:end]))[0]) == 4000
+
+
+def test_members_behind_a_large_one_are_salvaged_too(write, read):
+    # It unpacks to more than one chunk, and ends in the middle of what was read of the file at once.
+    packed = zipped(("a.log", b"the same line\n" * 100_000), ("b.log", b"behind it\n"))
+    events, rejects = read(write("cut.zip", packed[: packed.index(b"PK\x01\x02")]))
+    assert len(events) == 100_001
+    assert events[-1].text == "behind it"
+    assert [reason.partition(" (")[0] for reason in reasons(rejects)] == ["truncated or damaged zip"]
 
 
 def test_encrypted_member(write, read):
@@ -330,3 +348,123 @@ def test_a_line_of_nul_bytes_is_a_counted_reject_and_nul_within_a_line_stays(tmp
     assert [(one.reason, one.offset) for one in rejects] == [("NUL bytes only", 3800)]
     texts = [one.text for one in found if isinstance(one, Event)]
     assert texts == ["first line of text"] * 200 + ["user=\x00root opened a session"]
+
+
+def test_a_file_whose_reading_fails_is_a_reject(tmp_path):
+    # A folder opens, and its first read fails with an error of the system, as a bad disk does.
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    for path, reason in ((tmp_path, "cannot be read (Is a directory)"), (tmp_path / "gone", "cannot be read (No such")):
+        (part,) = read_input(Input(path, "name", "s", 0, now), CorpusConfig())
+        (reject,) = part.records
+        assert reject.reason.startswith(reason)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_locked_file_and_a_locked_folder_are_rejects(write, read, tmp_path):
+    write("good.log", "hello\n")
+    write("locked.log", "hidden\n").chmod(0)
+    write("folder/x.log", "hidden\n").parent.chmod(0)
+    try:
+        events, rejects = read(tmp_path / "logs")
+    finally:
+        (tmp_path / "logs/folder").chmod(0o700)
+    assert [one.text for one in events] == ["hello"]
+    assert [one.reason for one in rejects] == ["cannot be read (Permission denied)"] * 2
+
+
+def test_a_full_disk_ends_a_build_with_one_line_and_leaves_nothing(write, tmp_path):
+    write("a.log", [f"{n} {random.Random(n).randbytes(64).hex()}" for n in range(5000)])
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    program = "import sys; from logfm.cli import run; run()"
+    command = [sys.executable, "-c", program, "corpus", "build", str(tmp_path / "logs"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_disk, check=False, timeout=120)
+    assert done.returncode in (1, 2)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "written" in line
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_temporary_folder_is_a_reject(write, read, monkeypatch):
+    # The only write of a reader: what needs to jump in a file is spooled, on the disk from 64 MiB on.
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda **_: Full())
+    path = write("a.tar", tarred(("in.zip", zipped(("a.log", b"x\n"))), ("good.log", b"hello\n")))
+    events, rejects = read(path, max_nesting=3)
+    assert [one.text for one in events] == ["hello"]
+    assert ["No space left" in reason for reason in reasons(rejects)] == [True]
+
+
+def test_a_panic_of_the_evtx_parser_is_a_reject(write, read, monkeypatch):
+    class PanicException(BaseException):
+        """As PyO3 raises it: not an Exception."""
+
+    def records():
+        yield {"event_record_id": 1, "data": '{"Event": {"System": {"Computer": "pc1"}}}'}
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr("evtx.PyEvtxParser", lambda *_, **__: SimpleNamespace(records_json=records))
+    events, rejects = read(write("a.evtx", b"ElfFile\0" + bytes(5000)), write("b.log", "hello\n"))
+    assert [one.text for one in events] == ['{"Event": {"System": {"Computer": "pc1"}}}', "hello"]
+    assert reasons(rejects) == ["damaged EVTX record (index out of bounds)"]
+
+
+def test_an_interrupt_within_the_evtx_parser_is_no_fault_of_the_file(write, read, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evtx.PyEvtxParser", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        read(write("a.evtx", b"ElfFile\0" + bytes(5000)))
+
+
+def test_a_corrupt_evtx_gives_the_records_that_are_whole(shared_data, write, read):
+    raw = bytearray((shared_data / "evtx_attack_samples/raw_examples/exec_msxsl_xsl_sysmon_1_7.evtx").read_bytes())
+    places = [at for at in range(4096 + 512, len(raw)) if raw[at : at + 4] == b"\x2a\x2a\0\0"]
+    raw[places[1] + 24 : places[1] + 400] = b"\xff" * 376
+    events, rejects = read(write("a.evtx", bytes(raw)))
+    assert len(events) < 3
+    assert any("damaged" in reason for reason in reasons(rejects))
+
+
+def test_files_of_several_encodings_in_one_run(write, read, tmp_path):
+    for name, encoding in (("a", "utf-8-sig"), ("b", "utf-16"), ("c", "utf-16-be"), ("d", "latin-1"), ("e", "utf-8")):
+        write(f"{name}.log", "café opened\nand closed\n".encode(encoding))
+    events, rejects = read(tmp_path / "logs")
+    assert rejects == []
+    assert [one.text for one in events if one.text != "and closed"] == [
+        "café opened", "café opened", "café opened", "caf\\xe9 opened", "café opened",
+    ]  # fmt: skip
+
+
+def test_utf16_that_ends_in_the_middle_of_a_character(write, read):
+    events, rejects = read(write("a.log", "first line\nsecond".encode("utf-16")[:-1]))
+    assert [one.text.partition("\\")[0] for one in events] == ["first line", "secon"]
+    assert rejects == []
+
+
+def test_a_file_from_the_future_gives_its_times_a_year_that_can_be(write, read):
+    path = write("a.log", ["Jun 14 15:16:01 h sshd[1]: a"])
+    os.utime(path, (4e10, 4e10))
+    (event,), rejects = read(path)
+    assert (event.timestamp.month, event.timestamp.day, rejects) == (6, 14, [])
+
+
+def test_a_zip_whose_sizes_lie(write, read):
+    packed = bytearray(zipped(("a.log", b"hello\n" * 100), ("b.log", b"hi\n")))
+    for at in (18, 22):
+        packed[at : at + 4] = b"\xff\xff\xff\x7f"
+    directory = packed.index(b"PK\x01\x02")
+    for at in (20, 24):
+        packed[directory + at : directory + at + 4] = b"\xff\xff\xff\x7f"
+    events, rejects = read(write("a.zip", bytes(packed)))
+    # Deflate says itself where it ends.
+    assert [one.text for one in events] == ["hello"] * 100 + ["hi"]
+    assert rejects == []

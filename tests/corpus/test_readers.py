@@ -342,3 +342,95 @@ def test_truncated_evtx(shared_data, tmp_path, read):
     assert events == []
     assert len(rejects) == 1
     assert rejects[0].reason.startswith("damaged EVTX")
+
+
+def test_xml_elements_of_any_schema(write, read):
+    one_line = '<?xml version="1.0"?> <EPOEvent><Info><MachineName>PC1</MachineName><UserName>bob</UserName></Info>'
+    one_line += "<Event><GMTTime>2024-12-20T15:35:05</GMTTime><ID>1</ID></Event></EPOEvent>"
+    several = one_line.replace("><", ">\n  <").replace("?> <", "?>\n<")
+    path = write("a.log", f"{one_line}\n{several}\n")
+    (first, second), rejects = read(path)
+    assert rejects == []
+    assert [(one.host, one.user, one.timestamp) for one in (first, second)] == [
+        ("PC1", "bob", at("2024-12-20T15:35:05"))
+    ] * 2
+    assert (first.text, first.log_type) == (one_line, "EPOEvent")
+    assert "\n" not in second.text
+    assert second.offset == len(one_line) + 1
+    assert orjson.loads(second.fields) == orjson.loads(first.fields)
+
+
+def test_xml_elements_with_a_document_type_are_refused(write, read):
+    good = '<co ts="2014-06-02T22:02:13.94" us="bob"/>'
+    events, rejects = read(write("a.log", [good, '<!DOCTYPE x [<!ENTITY a "b">]><co ts="1"/>', good]))
+    assert [one.timestamp for one in events] == [at("2014-06-02T22:02:13.940")] * 2
+    assert [one.reason for one in rejects] == ["malformed XML"]
+
+
+def test_symantec_times_are_bytes_in_hexadecimal(write, read):
+    line = '2A0A1E011B21,7,3,8,HOST1,SYSTEM,,,,,,,16777216,"New virus definition file loaded.",0'
+    (event,), _ = read(write("av.log", [line]))
+    assert (event.timestamp, event.host, event.user, event.text) == (at("2012-11-30T01:27:33"), "HOST1", "SYSTEM", line)
+    assert orjson.loads(event.fields)["description"] == "New virus definition file loaded."
+
+
+def test_snort_full_alerts_are_one_event_each(write, read):
+    alert = (
+        "[**] [1:469:3] ICMP PING NMAP [**]\n[Classification: Attempted Information Leak] [Priority: 2] \n"
+        "10/16-17:20:06.123456 192.168.0.5 -> 192.168.0.9\nICMP TTL:43 TOS:0x0 ID:61822 IpLen:20 DgmLen:28\n"
+    )
+    events, rejects = read(write("alert.full", f"{alert}\n{alert}\n"), year=2023)
+    assert rejects == []
+    assert [(one.timestamp, one.host, one.source) for one in events] == [
+        (at("2023-10-16T17:20:06.123456"), "192.168.0.5", "snort")
+    ] * 2
+    assert orjson.loads(events[0].fields)["rule"] == "1:469:3"
+
+
+def test_an_argument_that_was_too_long_for_one_audit_record_is_joined(write, read):
+    lines = [
+        "type=EXECVE msg=audit(1615150974.493:7): argc=2 a0=6C73 a1_len=6 a1[0]=616263",
+        "type=EXECVE msg=audit(1615150974.493:7): a1[1]=646566",
+    ]
+    (event,), _ = read(write("audit.log", lines))
+    fields = orjson.loads(event.fields)
+    assert (fields["execve.a0"], fields["execve.a1"]) == ("ls", "abcdef")
+
+
+@pytest.mark.parametrize(
+    ("line", "moment"),
+    [
+        ('date=2025-05-02 time=10:51:55 eventtime=1746175915421843994 tz="+0200" a=b', "2025-05-02T08:51:55.421843"),
+        ('date=2025-05-02 time=10:51:55 tz="+0200" type="utm" subtype="ips"', "2025-05-02T08:51:55"),
+        ('date=2025-05-02 time=10:51:55 type="utm" subtype="ips"', "2025-05-02T10:51:55"),
+        ("id=firewall time=2025-10-29 09:56:16 fw=GW1 tz=+0100 security=0 system=0", "2025-10-29T08:56:16"),
+        ("CEF:0|V|P|1|2|n|3|rt=Mar 06 2025 13:38:52 eventtime=1741264732 x=y", "2025-03-06T12:38:52"),
+        ("0|V|P|1|2|n|3|x=y SomethingDetectionTime=2024-05-15T09:06:52.000Z z=1", "2024-05-15T09:06:52"),
+        ('<![LOG[m]LOG]!><time="20:37:41.047-330" date="12-29-2014" component="c" context="" type="1" thread="4" f="">',
+         "2014-12-29T15:07:41.047"),
+        ('{"Received": "/Date(1658751973240)/", "x": 1}', "2022-07-25T12:26:13.240"),
+        ('{"date": "2024-07-17", "time": "09:08:27", "x": 1}', "2024-07-17T09:08:27"),
+    ],
+)  # fmt: skip
+def test_times_by_the_rules_of_their_format(write, read, line, moment):
+    (event,), _ = read(write("a.log", [line]))
+    assert event.timestamp == at(moment)
+
+
+def test_json_lines_among_lines_of_another_format(write, read):
+    lines = ["Jun 14 15:16:01 h sshd[1]: a"] * 4 + ['{"time": 1700000000, "host": "web1"}']
+    events, _ = read(write("a.log", lines))
+    assert (events[-1].host, events[-1].timestamp) == ("web1", at("2023-11-14T22:13:20"))
+
+
+def test_json_lines_behind_a_byte_order_mark_and_the_cookie_of_syslog(write, read):
+    line = '\ufeff@cee: {"timestamp": "2022-12-13T06:25:56+01:00", "user": "bob"}'
+    events, rejects = read(write("a.log", [line] * 3))
+    assert rejects == []
+    assert {(one.user, one.timestamp) for one in events} == {("bob", at("2022-12-13T05:25:56"))}
+
+
+def test_a_user_name_with_a_space_in_an_access_log(write, read):
+    line = '192.168.1.100 - john doe [15/Jan/2024:14:30:25 +0100] "GET /a HTTP/1.1" 200 2048 "-" "curl/8"'
+    (event,), _ = read(write("a.log", [line]))
+    assert (event.host, event.user) == ("192.168.1.100", "john doe")
