@@ -139,12 +139,18 @@ def _run(
     for source, value in _sums(contents).items():
         work.metrics["sources"][source] |= {"content": value, "licences": list(config.licences)}
     kept = write_views(hashes, shards, spool, work.path / "views", config, further)
-    for source, counts in kept.pop("sources").items():
-        work.metrics["sources"][source].update(counts)
-    work.metrics.update(kept)
+    for view, kept_name, left_name in (("exact", "unique", "duplicates"), ("near", "distinct", "near_duplicates")):
+        if view in kept:
+            _count_view(work.metrics, kept[view], kept_name, left_name, "events" if view == "exact" else "unique")
     work.metrics["rejected"] = sum(facts["rejects"].values())
     work.metrics["reader_peak_memory_bytes"] = max(memory)
     shutil.rmtree(spool)
+
+
+def _count_view(metrics: Document, kept: Counter[str], kept_name: str, left_name: str, before: str) -> None:
+    """Put into the metrics what a view keeps and leaves out of what was there `before` it, in all and by source."""
+    for one, count in ((metrics, kept.total()), *((facts, kept[name]) for name, facts in metrics["sources"].items())):
+        one[kept_name], one[left_name] = count, one[before] - count
 
 
 def _with_licence(config: CorpusConfig, inputs: Sequence[str | Path]) -> CorpusConfig:

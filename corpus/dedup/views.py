@@ -33,33 +33,30 @@ def write_views(
     views: Path,
     config: CorpusConfig,
     run: Callable[[str, list[dict[str, Any]]], object],
-) -> dict[str, Any]:
-    """Write the views that the configuration names; returns what they kept, in all and for each source.
+) -> dict[str, Counter[str]]:
+    """Write the views that the configuration names; returns how many events of each source each of them keeps.
 
     `hashes` are the text hashes of all events in order, `shards` the events, `spool` a folder for what lies between,
     and `run` does tasks under a title.
     """
-    facts: dict[str, Any] = {"sources": {}}
     if "exact" not in config.dedup:
-        return facts
+        return {}
     views.mkdir()
     total = sum(pq.ParquetFile(shard).metadata.num_rows for shard in shards)
     copies = exact_copies(hashes, total)
-    _record(facts, shards, copies, views / "exact.parquet", ("unique", "duplicates"))
+    kept = {"exact": _write(shards, copies, views / "exact.parquet")}
     if "near" in config.dedup:
-        kept = np.flatnonzero(copies)
-        tasks = signature_tasks(shards, kept, spool)
+        rows = np.flatnonzero(copies)
+        tasks = signature_tasks(shards, rows, spool)
         run("Comparing", tasks)
-        copies = near_copies(tasks, kept, copies, config.near, views / "near_clusters.parquet")
-        _record(facts, shards, copies, views / "near.parquet", ("distinct", "near_duplicates"))
-    return facts
+        copies = near_copies(tasks, rows, copies, config.near, views / "near_clusters.parquet")
+        kept["near"] = _write(shards, copies, views / "near.parquet")
+    return kept
 
 
-def _record(facts: dict[str, Any], shards: Sequence[Path], copies: Copies, path: Path, names: tuple[str, str]) -> None:
-    """Write one view and count what it keeps and leaves out."""
-    kept_name, left_name = names
+def _write(shards: Sequence[Path], copies: Copies, path: Path) -> Counter[str]:
+    """Write the rows that one view keeps; returns their number for each source."""
     kept: Counter[str] = Counter()
-    events: Counter[str] = Counter()
     start = 0
     with parquet_writer(path, VIEW) as writer:
         for batch in _batches(shards):
@@ -67,15 +64,9 @@ def _record(facts: dict[str, Any], shards: Sequence[Path], copies: Copies, path:
             chosen = batch.take(pa.array(rows))
             arrays = [pa.array(rows + start), pa.array(copies[rows + start]), chosen.column("event_id")]
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=VIEW))
-            events.update(_counts(batch))
             kept.update(_counts(chosen))
             start += batch.num_rows
-    facts[kept_name] = kept.total()
-    facts[left_name] = facts.get("unique", start) - kept.total() if kept_name != "unique" else start - kept.total()
-    for source, count in events.items():
-        known = facts["sources"].setdefault(source, {})
-        known[kept_name] = kept[source]
-        known[left_name] = known.get("unique", count) - kept[source] if kept_name != "unique" else count - kept[source]
+    return kept
 
 
 def _counts(batch: pa.RecordBatch) -> dict[str, int]:
