@@ -56,7 +56,11 @@ def read_labels(path: Path) -> pa.Table:
     if "techniques" in found and pa.types.is_string(table["techniques"].type):
         place = table.column_names.index("techniques")
         table = table.set_column(place, "techniques", pc.utf8_split_whitespace(table["techniques"]))
-    return pa.table({name: table[name].cast(SCHEMA.field(name).type) for name in ("event_id", *found)}).combine_chunks()
+    try:
+        columns = {name: table[name].cast(SCHEMA.field(name).type) for name in ("event_id", *found)}
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"a column of the wrong kind ({str(error).splitlines()[0]})", path) from error
+    return pa.table(columns).combine_chunks()
 
 
 def apply_labels(shards: list[Path], labels: pa.Table) -> int:

@@ -174,6 +174,9 @@ def test_labels_come_from_a_csv_by_file_and_offset(tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no column event_id"):
         build([tmp_path / "a.json"], tmp_path / "other", labels=tmp_path / "bad.csv")
+    (tmp_path / "no.csv").mkdir()
+    with pytest.raises(UserError, match="not a table of labels"):
+        build([tmp_path / "a.json"], tmp_path / "other", labels=tmp_path / "no.csv")
 
 
 def test_the_command_line_makes_sessions_and_sets(simulated, tmp_path):
