@@ -10,6 +10,7 @@ import orjson
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus.tasks import Document, run_task
+from logfm.errors import LogfmError, UserError
 
 
 def perform(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None] = lambda: None) -> Document:
@@ -23,6 +24,30 @@ def perform(task: Document, folder: Path, config: CorpusConfig, alive: Callable[
     answer = _KINDS[task["kind"]](task, folder, config, alive)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"task": task["task"], "bytes": task["bytes"], "peak_memory_bytes": memory, **answer}
+
+
+def attempt(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None] = lambda: None) -> Document:
+    """`perform` for a process that can only answer: what the user or the disk did wrong is an answer too."""
+    try:
+        return perform(task, folder, config, alive)
+    except UserError as error:
+        return {"mistake": str(error)}
+    except OSError as error:
+        return {"error": f"{error.strerror or error}"}
+
+
+def checked(answer: Document) -> Document:
+    """An answer that is none of a failure.
+
+    Raises:
+        UserError: the task found a mistake of the user, such as a damaged label file.
+        LogfmError: the disk is full, or a worker died.
+    """
+    if "mistake" in answer:
+        raise UserError(answer["mistake"])
+    if "error" in answer:
+        raise LogfmError(f"the corpus cannot be written: {answer['error']}")
+    return answer
 
 
 def _near(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
@@ -63,10 +88,7 @@ def worker() -> None:
             os._exit(1)
 
     for line in sys.stdin.buffer:
-        try:
-            answer = perform(orjson.loads(line), Path(setup["folder"]), config, alive)
-        except OSError as error:
-            answer = {"error": f"{error.strerror or error}"}
+        answer = attempt(orjson.loads(line), Path(setup["folder"]), config, alive)
         sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
         sys.stdout.buffer.flush()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from logfm.configs.schema.corpus import CorpusConfig
-from logfm.corpus.jobs import perform
+from logfm.corpus.jobs import attempt, checked
 from logfm.corpus.tasks import Document
 from logfm.errors import LogfmError
 from logfm.extras import require
@@ -27,7 +27,7 @@ def run_on_ray(
     as there are CPUs by default).
 
     Raises:
-        UserError: Ray is not installed.
+        UserError: Ray is not installed, or a task found a mistake of the user.
         LogfmError: a task failed, or the disk is full.
     """
     ray = require("ray", "ray")
@@ -46,9 +46,7 @@ def run_on_ray(
     )
     try:
         for row in answers.iter_rows():
-            answer = orjson.loads(row["answer"])
-            if "error" in answer:
-                raise LogfmError(f"the corpus cannot be written: {answer['error']}")
+            answer = checked(orjson.loads(row["answer"]))
             results[answer["task"]] = answer
             done(answer["bytes"])
     except ray.exceptions.RayError as error:
@@ -58,8 +56,5 @@ def run_on_ray(
 
 def _perform(row: dict[str, str], folder: str, settings: str) -> dict[str, str]:
     config = CorpusConfig.model_validate(orjson.loads(settings))
-    try:
-        answer = perform(orjson.loads(row["task"]), Path(folder), config)
-    except OSError as error:
-        answer = {"error": f"{error.strerror or error}"}
+    answer = attempt(orjson.loads(row["task"]), Path(folder), config)
     return {"answer": orjson.dumps(answer).decode()}

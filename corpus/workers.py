@@ -12,10 +12,9 @@ from typing import IO, Literal
 import orjson
 
 from logfm.configs.schema.corpus import CorpusConfig
-from logfm.corpus.jobs import perform
+from logfm.corpus.jobs import attempt, checked
 from logfm.corpus.on_ray import run_on_ray
 from logfm.corpus.tasks import Document
-from logfm.errors import LogfmError
 
 Engine = Literal["local", "ray"]
 SMALL = 32 << 20  # bytes of text below which starting a process costs more than it gives
@@ -34,6 +33,7 @@ def run_tasks(
     The engine "local" takes processes on this machine, "ray" a Ray cluster (see `corpus.on_ray`).
 
     Raises:
+        UserError: a task found a mistake of the user.
         LogfmError: a worker died, or the disk is full.
     """
     if engine == "ray":
@@ -45,10 +45,7 @@ def run_tasks(
         return _in_processes(tasks, folder, config, wanted, done)
     results = []
     for task in tasks:
-        try:
-            results.append(perform(task, folder, config))
-        except OSError as error:
-            raise LogfmError(f"the corpus cannot be written: {error.strerror or error}") from error
+        results.append(checked(attempt(task, folder, config)))
         done(task["bytes"])
     return results
 
@@ -68,9 +65,7 @@ def _in_processes(
             thread.start()
         results: dict[int, Document] = {}
         while len(results) < len(tasks):
-            answer = answers.get()
-            if "error" in answer:
-                raise LogfmError(f"the corpus cannot be written: {answer['error']}")
+            answer = checked(answers.get())
             results[answer["task"]] = answer
             done(answer["bytes"])
     except BaseException:

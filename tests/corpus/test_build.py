@@ -16,6 +16,7 @@ from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus import SCHEMA, Corpus, build, stream
 from logfm.corpus.dedup.exact import exact_copies
 from logfm.corpus.shards import text_hash
+from logfm.corpus.workers import run_tasks
 from logfm.errors import UserError
 
 
@@ -211,3 +212,11 @@ def test_importing_the_room_is_light():
     heavy = ("pyarrow", "numpy", "torch", "evtx")
     code = f"import sys, logfm.corpus, logfm.corpus.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mistake_that_a_worker_finds_is_told_as_one(tmp_path, workers):
+    task = {"kind": "read", "bytes": 1, "units": [], "root": str(tmp_path / "missing")}
+    tasks = [task | {"task": number} for number in range(2)]
+    with pytest.raises(UserError, match=r"no such file or folder.*missing"):
+        run_tasks(tasks, tmp_path, CorpusConfig(dataset="loghub"), workers, lambda size: None)
