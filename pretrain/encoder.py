@@ -17,8 +17,9 @@ from transformers.utils import logging as transformers_logging
 
 from logfm.artifacts import digest, file_hash
 from logfm.errors import UserError
-from logfm.pretrain.forward import hidden_states, masked_logits
-from logfm.pretrain.packing import cut_by_tokens, pack
+from logfm.pretrain.decoder import MaskDecoder, load_decoder
+from logfm.pretrain.forward import hidden_states, predictions
+from logfm.pretrain.packing import Packed, cut_by_tokens, pack
 from logfm.tokenizer import LogTokenizer
 
 WEIGHTS = "model.safetensors"
@@ -36,6 +37,8 @@ class PretrainedEncoder:
     trained_tokens: int
     """Longest sequence of the training, [CLS] and [SEP] included."""
     tokens_per_batch: int = 16_384
+    decoder: MaskDecoder | None = None
+    """What turns hidden states into predictions, where the encoder was trained with one."""
     bf16: bool = False
     """Products in bfloat16: about twice as fast where the processor has them, cosine to float32 above 0.999."""
 
@@ -57,18 +60,17 @@ class PretrainedEncoder:
     def hidden_states(self, ids: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Last hidden states of each event, [CLS] and [SEP] included; float32 (n, D) each, in order."""
         found: dict[int, torch.Tensor] = {}
-        for rows, states, event_T in self._run(ids):
+        for rows, states, packed in self._run(ids):
             for number, row in enumerate(rows):
-                found[int(row)] = states[event_T == number]
+                found[int(row)] = states[packed.event_T == number]
         return [found[i] for i in range(len(ids))]
 
     def mean_pool(self, ids: Sequence[np.ndarray]) -> np.ndarray:
         """Mean over all tokens of each event, [CLS] and [SEP] included; float32 (B, D), in order."""
         pooled = np.empty((len(ids), self.dim), dtype=np.float32)
-        for rows, states, event_T in self._run(ids):
-            sums = torch.zeros(len(rows), self.dim).index_add_(0, event_T, states)
-            counts = torch.bincount(event_T, minlength=len(rows)).unsqueeze(1)
-            pooled[rows] = (sums / counts).numpy()
+        for rows, states, packed in self._run(ids):
+            sums = torch.zeros(len(rows), self.dim).index_add_(0, packed.event_T, states)
+            pooled[rows] = (sums / packed.lengths_B.unsqueeze(1)).numpy()
         return pooled
 
     def masked_nll(self, ids: np.ndarray) -> np.ndarray:
@@ -85,19 +87,20 @@ class PretrainedEncoder:
             hidden = np.array(ids, dtype=np.int64)
             hidden[positions] = self.tokenizer.mask_id
             variants.append(hidden)
-        for rows, states, event_T in self._run(variants):
+        for rows, states, packed in self._run(variants):
+            event_T = packed.event_T.numpy()
+            hidden = np.concatenate([turns[row] for row in rows])
+            # [CLS] stands before the first token.
+            places = [np.flatnonzero(event_T == number)[turns[row] + 1] for number, row in enumerate(rows)]
             with torch.inference_mode():
-                for number, row in enumerate(rows):
-                    positions = turns[int(row)]
-                    # [CLS] stands before the first token.
-                    at = torch.from_numpy(np.flatnonzero((event_T == number).numpy())[positions + 1])
-                    logits = masked_logits(self.model, states, at).float()
-                    targets = torch.from_numpy(np.asarray(ids, dtype=np.int64)[positions])
-                    surprise[positions] = cross_entropy(logits, targets, reduction="none").numpy()
+                positions_M = torch.from_numpy(np.concatenate(places))
+                scores = predictions(self.model, self.decoder, states, packed, positions_M)
+                targets = torch.from_numpy(np.asarray(ids, dtype=np.int64)[hidden])
+                surprise[hidden] = cross_entropy(scores, targets, reduction="none").numpy()
         return surprise
 
-    def _run(self, ids: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-        """Batches of similar length: the events' numbers, float32 states (T, D), and each token's place in them."""
+    def _run(self, ids: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, torch.Tensor, Packed]]:
+        """Batches of similar length: the events' numbers, float32 states (T, D), and how the batch is packed."""
         cls, sep = [self.tokenizer.cls_id], [self.tokenizer.sep_id]
         lengths = np.array([len(event) + 2 for event in ids], dtype=np.int64)
         order = np.argsort(lengths, kind="stable")
@@ -106,7 +109,7 @@ class PretrainedEncoder:
             device = self.model.device.type
             with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.bf16):
                 states = hidden_states(self.model, packed)
-            yield rows, states.float(), packed.event_T
+            yield rows, states.float(), packed
 
 
 def load_encoder(folder: str | Path, bf16: bool = False) -> PretrainedEncoder:
@@ -126,7 +129,8 @@ def load_encoder(folder: str | Path, bf16: bool = False) -> PretrainedEncoder:
         raise UserError(f"cannot read the encoder ({type(error).__name__})", path) from error
     if model.config.vocab_size != tokenizer.vocab_size:
         raise UserError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}", path)
-    return PretrainedEncoder(model.eval(), tokenizer, path, _trained_tokens(path), bf16=bf16)
+    decoder = load_decoder(path, model.config.hidden_size)
+    return PretrainedEncoder(model.eval(), tokenizer, path, _trained_tokens(path), decoder=decoder, bf16=bf16)
 
 
 def _trained_tokens(folder: Path) -> int:

@@ -15,12 +15,14 @@ from logfm.configs.base import parse
 from logfm.configs.schema.pretrain import ModelConfig
 from logfm.errors import UserError
 from logfm.extras import require
+from logfm.pretrain.decoder import MaskDecoder, build_decoder
 from logfm.pretrain.model import build
 from logfm.tokenizer import LogTokenizer
 
 _STAGE = "encoder"
 FINAL = "checkpoints/final.ckpt"
 _PREFIXES = ("_forward_module.", "module.", "model.")
+_DECODER = "decoder."
 
 
 def export_run(run: Path, out: Path) -> Manifest:
@@ -76,15 +78,19 @@ def _export(
         return done
     tokenizer = LogTokenizer.load(tokenizer_folder)
     model = build(config, tokenizer.vocab_size, tokenizer.pad_id, seed=0)
+    decoder = build_decoder(config, seed=0)
     weights = load_weights(checkpoint)
+    parts = {name: weights.pop(name) for name in list(weights) if name.startswith(_DECODER)}
     try:
         model.load_state_dict(weights, strict=True)
+        if decoder is not None:
+            decoder.load_state_dict({name.removeprefix(_DECODER): part for name, part in parts.items()}, strict=True)
     except RuntimeError as error:
         raise UserError("the checkpoint does not fit the run's configuration", checkpoint) from error
     with produce(out, stage=_STAGE, config=settings, inputs=inputs) as work:
         work.licences.update(licences or [])
         work.metrics.update(metrics or {})
-        write_encoder(model, tokenizer, trained_tokens, work.path)
+        write_encoder(model, tokenizer, trained_tokens, work.path, decoder)
     return read_manifest(out)
 
 
@@ -115,8 +121,16 @@ def _plain(name: str) -> str:
     return name
 
 
-def write_encoder(model: DebertaV2ForMaskedLM, tokenizer: LogTokenizer, trained_tokens: int, folder: Path) -> None:
+def write_encoder(
+    model: DebertaV2ForMaskedLM,
+    tokenizer: LogTokenizer,
+    trained_tokens: int,
+    folder: Path,
+    decoder: MaskDecoder | None = None,
+) -> None:
     """Write weights (safetensors), configuration, tokenizer, and the mean pooling of sentence-transformers.
+
+    A mask decoder goes into a file of its own, so that the folder stays a plain Hugging Face model.
 
     `trained_tokens` is the longest sequence of the training, [CLS] and [SEP] included: what the folder reads of an
     event by default. The model itself accepts more, at a cost that grows with the square of the length.
@@ -128,6 +142,8 @@ def write_encoder(model: DebertaV2ForMaskedLM, tokenizer: LogTokenizer, trained_
     model.eval().save_pretrained(folder, safe_serialization=True)
     # safetensors writes for the owner alone; the encoder is as public as the files beside it.
     shutil.copymode(folder / "config.json", folder / "model.safetensors")
+    if decoder is not None:
+        decoder.save(folder)
     tokenizer.save(folder)
     transformer, pooling = "sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"
     documents: dict[str, Any] = {

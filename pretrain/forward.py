@@ -10,6 +10,7 @@ from transformers import DebertaV2ForMaskedLM
 from transformers.models.deberta_v2.modeling_deberta_v2 import DebertaV2Layer
 
 from logfm.pretrain.attention import Attention, Buckets, Name, attention_named
+from logfm.pretrain.decoder import MaskDecoder
 from logfm.pretrain.packing import Group, Packed
 
 
@@ -76,3 +77,16 @@ def _table(projected_SD: torch.Tensor, heads: int) -> torch.Tensor:
 def masked_logits(model: DebertaV2ForMaskedLM, states_TD: torch.Tensor, positions_M: torch.Tensor) -> torch.Tensor:
     """Scores over the vocabulary at the given positions only; float (M, V)."""
     return model.lm_predictions(states_TD[positions_M], model.deberta.embeddings.word_embeddings)
+
+
+def predictions(
+    model: DebertaV2ForMaskedLM,
+    decoder: MaskDecoder | None,
+    states_TD: torch.Tensor,
+    packed: Packed,
+    positions_M: torch.Tensor,
+) -> torch.Tensor:
+    """Scores over the vocabulary at masked positions, through the mask decoder where there is one; float (M, V)."""
+    if decoder is None:
+        return masked_logits(model, states_TD, positions_M)
+    return model.lm_predictions(decoder(states_TD, packed, positions_M), model.deberta.embeddings.word_embeddings)

@@ -13,7 +13,8 @@ from transformers import DebertaV2ForMaskedLM
 from logfm.configs.schema.pretrain import TrainConfig
 from logfm.errors import LogfmError
 from logfm.pretrain.data import Batch
-from logfm.pretrain.forward import hidden_states, masked_logits
+from logfm.pretrain.decoder import MaskDecoder
+from logfm.pretrain.forward import hidden_states, predictions
 
 
 def learning_rate_factor(progress: float, warmup: float, decay: float) -> float:
@@ -34,9 +35,16 @@ class MaskedLanguageModel(lightning.LightningModule):
 
     byte_lengths: torch.Tensor
 
-    def __init__(self, model: DebertaV2ForMaskedLM, train: TrainConfig, steps: int, byte_lengths: np.ndarray) -> None:
+    def __init__(
+        self,
+        model: DebertaV2ForMaskedLM,
+        decoder: MaskDecoder | None,
+        train: TrainConfig,
+        steps: int,
+        byte_lengths: np.ndarray,
+    ) -> None:
         super().__init__()
-        self.model, self.train_config, self.steps = model, train, steps
+        self.model, self.decoder, self.train_config, self.steps = model, decoder, train, steps
         self.register_buffer("byte_lengths", torch.from_numpy(byte_lengths.astype(np.float32)), persistent=False)
         self.elapsed = 0.0
         self._resumed_at = 0.0
@@ -46,9 +54,9 @@ class MaskedLanguageModel(lightning.LightningModule):
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Negative log-likelihood in nats (float32 (M,)) and whether the best guess is right (bool (M,))."""
         states = hidden_states(self.model, batch.packed)
-        logits = masked_logits(self.model, states, batch.positions_M).float()
-        nll = cross_entropy(logits, batch.targets_M, reduction="none")
-        return nll, logits.detach().argmax(-1) == batch.targets_M
+        scores = predictions(self.model, self.decoder, states, batch.packed, batch.positions_M).float()
+        nll = cross_entropy(scores, batch.targets_M, reduction="none")
+        return nll, scores.detach().argmax(-1) == batch.targets_M
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Mean loss of one batch, logged with the masked accuracy."""
@@ -104,7 +112,7 @@ class MaskedLanguageModel(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW without weight decay on norms and biases, and the warm-up/stable/decay schedule."""
         config = self.train_config
-        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         decayed = [p for name, p in named if p.ndim >= 2]
         plain = [p for name, p in named if p.ndim < 2]
         groups = [

@@ -34,6 +34,7 @@ from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export
 from logfm.pretrain.callbacks import History, ReleaseMemory, StopWhenDone, read_history
 from logfm.pretrain.data import Masker, Shard, TrainBatches, ValidationBatches
+from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.masking import maskable_ids
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.module import MaskedLanguageModel
@@ -127,8 +128,9 @@ def _fit(config: PretrainConfig, tokenizer: LogTokenizer, tokens: Path, folder: 
         )
     steps = _steps(config, batches.per_epoch() // train.accumulate)
     model = build(config.model, tokenizer.vocab_size, tokenizer.pad_id, config.seed)
-    module = MaskedLanguageModel(model, train, steps, tokenizer.byte_lengths)
-    parameters = count_parameters(model)
+    decoder = build_decoder(config.model, config.seed)
+    module = MaskedLanguageModel(model, decoder, train, steps, tokenizer.byte_lengths)
+    parameters = count_parameters(module)
     if rank == 0:
         _announce(module, parameters, batches, steps)
     trainer = _trainer(config, folder, steps)

@@ -25,6 +25,8 @@ class ModelConfig(Config):
     """Distance in tokens at which the last bucket ends. Frozen with the model."""
     max_tokens: int = Field(48_000, gt=2)
     """Longest input in tokens that the model accepts."""
+    decoder_layers: int = Field(1, ge=0)
+    """Layers of the enhanced mask decoder, which predicts masked tokens and is no part of the embedding; 0: none."""
 
     @model_validator(mode="after")
     def _divides(self) -> "ModelConfig":
@@ -114,6 +116,18 @@ class TrainConfig(Config):
         return self
 
 
+class StartConfig(Config):
+    """Continued pretraining: a published encoder, taught new telemetry without losing the old."""
+
+    encoder: Path
+    """Exported encoder folder to start from; the model's sizes are its."""
+    replay: Path | None = None
+    """Corpus of old data, made by `logfm corpus build`. Its held-out events show what was lost; with the `data` of the
+    encoder's own run they are events that the encoder never trained on."""
+    replay_share: float = Field(0.25, ge=0, lt=1)
+    """Share of the training tokens, in every batch, that is drawn from `replay`; 0 only measures."""
+
+
 class PretrainConfig(Config):
     """One pretraining run: from a corpus and a tokenizer to an encoder, under `out`."""
 
@@ -129,3 +143,6 @@ class PretrainConfig(Config):
     masking: MaskingConfig = MaskingConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig(epochs=10)
+    start: StartConfig | None = None
+    """Continue from an encoder instead of random weights; `tokenizer` is then the encoder's own (its folder holds it)
+    or one made from it by `logfm tokenizer extend`."""

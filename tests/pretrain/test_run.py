@@ -17,7 +17,9 @@ from logfm.embeddings import LogEncoder
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export_checkpoint, load_encoder, pretrain
 from logfm.pretrain.callbacks import read_history
+from logfm.pretrain.forward import predictions
 from logfm.pretrain.module import learning_rate_factor
+from logfm.pretrain.packing import pack
 
 RUN = """
 import sys
@@ -103,7 +105,9 @@ def test_the_surprise_is_that_of_masked_tokens(configure, tmp_path):
     hidden = np.concatenate([[encoder.tokenizer.cls_id], usual, [encoder.tokenizer.sep_id]])
     hidden[content + 1] = encoder.tokenizer.mask_id
     with torch.no_grad():
-        logits = encoder.model(torch.from_numpy(hidden)[None]).logits[0, content + 1]
+        states = encoder.model.deberta(torch.from_numpy(hidden)[None]).last_hidden_state[0]
+        places = torch.from_numpy(content + 1)
+        logits = predictions(encoder.model, encoder.decoder, states, pack([hidden]), places)
     expected = -logits.log_softmax(-1)[torch.arange(len(content)), torch.from_numpy(usual[content]).long()]
     np.testing.assert_allclose(surprise[content], expected.numpy(), atol=1e-4)
 
