@@ -1,7 +1,8 @@
 """Files to events to a corpus: readers of security logs, exact deduplication, Parquet shards."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from logfm.lazy import lazy
 
 if TYPE_CHECKING:
     from logfm.corpus.building import build
@@ -22,9 +23,4 @@ _PLACES = {
     "stream": "streaming",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazy(__name__, _PLACES)

@@ -49,7 +49,8 @@ def build(
     default, one for small inputs); their number changes nothing in the result. `labels` is a table of labels by
     event (see `corpus.labels.read_labels`), such as the simulator's truth. `engine` "ray" spreads the work over a Ray
     cluster; it changes nothing in the result either. With a `key` (see `corpus.anonymize.read_key`) every identifier
-    is replaced by a pseudonym before anything else is derived; the key is not kept.
+    is replaced by a pseudonym before anything else is derived or written, and hashes of the inputs are keyed, so that
+    no guess at their content can be confirmed without it; the key is not kept.
 
     Raises:
         UserError: a path is missing, nothing was found, no event was read, or `out` is taken.
@@ -71,11 +72,11 @@ def build(
         table = read_labels(labels)
         hashes = hashes | {f"labels {labels.name}": file_hash(labels)}
     if key is not None:
-        from logfm.corpus.anonymize import key_id
+        from logfm.corpus.anonymize import key_id, keyed_hash
 
         document |= {"anonymized_with": key_id(key)}
         # Names of files and folders tell names too.
-        hashes = {f"input {number:06d}": value for number, value in enumerate(hashes.values())}
+        hashes = {f"input {number:06d}": keyed_hash(key, value) for number, value in enumerate(hashes.values())}
     if done := finished(out, stage_key(STAGE, document, 0, hashes)):
         return done
     run = partial(run_tasks, workers=workers, engine=engine)
@@ -101,50 +102,63 @@ def _run(
     tasks = plan(found, config)
     if root is not None:
         tasks = [task | {"root": str(root.absolute())} for task in tasks]
-    with progress("Reading", sum(task["bytes"] for task in tasks)) as advance:
-        results = run(tasks, spool, config, done=advance)
-    facts = describe([file for result in results for file in result["files"]], rejects)
-    total = facts["events"]
-    if not total:
-        raise UserError(f"no event was read ({_reasons(facts['rejects'])})", ", ".join(one.name for one in found[:3]))
-    for number, shard in enumerate(shard for result in results for shard in result["shards"]):
-        (spool / shard).rename(events / f"part-{number:05d}.parquet")
-    _write_rejects(work.path / REJECTS, rejects, [_spooled(spool, task, "rejects.parquet") for task in tasks])
-    memory = [result["peak_memory_bytes"] for result in results]
+    memory: list[int] = []
 
-    def further(title: str, more: list[Document]) -> list[Document]:
+    def further(title: str, more: list[Document], shared: str = "") -> list[Document]:
         with progress(title, sum(task["bytes"] for task in more)) as advance:
-            answers = run(more, spool, config, done=advance)
+            answers = run(more, spool, config, done=advance, shared=shared)
         memory.extend(answer["peak_memory_bytes"] for answer in answers)
         return answers
 
-    hashes, templates = ([_spooled(spool, task, kind) for task in tasks] for kind in ("hashes", "templates"))
-    contents = [result["contents"] for result in results]
-    shards = sorted(events.iterdir())
+    anonymizer, shared = None, ""
+    if key is not None:
+        from logfm.corpus.anonymizing import anonymizer_of, gather_names
+
+        shared, work.metrics["anonymized"] = gather_names(tasks, key, further)
+        anonymizer = anonymizer_of(shared)
+    results = further("Reading", tasks, shared)
+    facts = describe([file for result in results for file in result["files"]], rejects)
+    if not facts["events"]:
+        raise UserError(f"no event was read ({_reasons(facts['rejects'])})", ", ".join(one.name for one in found[:3]))
+    for number, shard in enumerate(shard for result in results for shard in result["shards"]):
+        (spool / shard).rename(events / f"part-{number:05d}.parquet")
+    shards, first = sorted(events.iterdir()), reject_batch(rejects)
+    if anonymizer is not None:
+        from logfm.corpus.anonymizing import anonymous_facts
+
+        first, facts = anonymizer.rejects(first), anonymous_facts(facts, anonymizer)
+        labels = None if labels is None else anonymizer.table(labels)
+    _write_rejects(work.path / REJECTS, first, [_spooled(spool, task, "rejects.parquet") for task in tasks])
     if labels is not None:
         work.metrics["labelled"] = apply_labels(shards, labels)
-    if key is not None:
-        from logfm.corpus.anonymizing import anonymize_shards, anonymous_facts, anonymous_rejects
-
-        done = anonymize_shards(shards, spool, key, further)
-        hashes, templates, contents = done.hashes, done.templates, done.contents
-        facts = anonymous_facts(facts, done.anonymizer)
-        anonymous_rejects(work.path / REJECTS, done.anonymizer)
-        work.metrics["anonymized"] = done.facts
     work.licences.update(config.licences)
     work.metrics.update(facts)
-    if config.sessions is not None:
-        work.metrics["sessions"] = _write_sessions(shards, config.sessions, spool, work.path / SESSIONS_FILE)
-    work.metrics["templates"] = write_index(templates, work.path / INDEX)
-    for source, value in _sums(contents).items():
-        work.metrics["sources"][source] |= {"content": value, "licences": list(config.licences)}
-    kept = write_views(hashes, shards, spool, work.path / "views", config, further)
-    for view, kept_name, left_name in (("exact", "unique", "duplicates"), ("near", "distinct", "near_duplicates")):
-        if view in kept:
-            _count_view(work.metrics, kept[view], kept_name, left_name, "events" if view == "exact" else "unique")
+    _derive(work, shards, results, spool, config, further)
     work.metrics["rejected"] = sum(facts["rejects"].values())
     work.metrics["reader_peak_memory_bytes"] = max(memory)
     shutil.rmtree(spool)
+
+
+def _derive(
+    work: Work,
+    shards: Sequence[Path],
+    results: Sequence[Document],
+    spool: Path,
+    config: CorpusConfig,
+    run: Callable[[str, list[Document]], list[Document]],
+) -> None:
+    """What follows from the events: sessions, the contamination index, identities of the sources, views."""
+    if config.sessions is not None:
+        work.metrics["sessions"] = _write_sessions(shards, config.sessions, spool, work.path / SESSIONS_FILE)
+    templates = [spool / name for result in results for name in result["templates"]]
+    work.metrics["templates"] = write_index(templates, work.path / INDEX)
+    for source, value in _sums([result["contents"] for result in results]).items():
+        work.metrics["sources"][source] |= {"content": value, "licences": list(config.licences)}
+    hashes = [_spooled(spool, result, "hashes") for result in results]
+    kept = write_views(hashes, shards, spool, work.path / "views", config, run)
+    for view, kept_name, left_name in (("exact", "unique", "duplicates"), ("near", "distinct", "near_duplicates")):
+        if view in kept:
+            _count_view(work.metrics, kept[view], kept_name, left_name, "events" if view == "exact" else "unique")
 
 
 def _count_view(metrics: Document, kept: Counter[str], kept_name: str, left_name: str, before: str) -> None:
@@ -220,10 +234,10 @@ def _reasons(reasons: Mapping[str, int]) -> str:
     return "; ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items())[:5]) or "no files"
 
 
-def _write_rejects(path: Path, first: Sequence[Reject], parts: Sequence[Path]) -> None:
+def _write_rejects(path: Path, first: pa.RecordBatch, parts: Sequence[Path]) -> None:
     with parquet_writer(path, REJECT_SCHEMA) as writer:
-        if first:
-            writer.write_batch(reject_batch(first))
+        if first.num_rows:
+            writer.write_batch(first)
         for part in parts:
             for batch in pq.ParquetFile(part).iter_batches():
                 writer.write_batch(batch)

@@ -20,8 +20,9 @@ from logfm.errors import UserError
 
 INDEX = "templates.parquet"
 _SCHEMA = pa.schema([pa.field("template", pa.uint64(), nullable=False), pa.field("events", pa.int64(), nullable=False)])
-_PAIR = np.dtype([("template", "<u8"), ("events", "<i8")])
-_PARTITION = 1 << 22  # pairs sorted at once
+_PAIR_BYTES = 16
+_PARTITION = 1 << 19  # pairs sorted at once: about 50 bytes each
+Counts = npt.NDArray[np.int64]
 
 
 def seen(index: Words, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -45,16 +46,16 @@ def read_index(folder: str | Path) -> Words:
 
 
 def write_part(hashes: Sequence[Words], path: Path) -> None:
-    """Distinct templates of one task and their counts, for `write_index`."""
+    """Distinct templates of some events, ascending, and behind them their counts, for `write_index`."""
     found, counts = np.unique(np.concatenate([*hashes, np.empty(0, np.uint64)]), return_counts=True)
-    pairs = np.empty(len(found), dtype=_PAIR)
-    pairs["template"], pairs["events"] = found, counts
-    pairs.tofile(path)
+    with path.open("wb") as stream:
+        stream.write(found.astype("<u8").data)
+        stream.write(counts.astype("<i8").data)
 
 
 def write_index(parts: Sequence[Path], path: Path) -> int:
     """Merge the parts into one Parquet file (template uint64 ascending, events int64); returns its rows."""
-    total = sum(part.stat().st_size // _PAIR.itemsize for part in parts)
+    total = sum(part.stat().st_size // _PAIR_BYTES for part in parts)
     ranges = max(1, -(-total // _PARTITION))
     rows = 0
     with parquet_writer(path, _SCHEMA) as writer:
@@ -65,18 +66,22 @@ def write_index(parts: Sequence[Path], path: Path) -> int:
     return rows
 
 
-def _in_range(parts: Sequence[Path], number: int, ranges: int) -> Iterator[npt.NDArray[np.void]]:
-    """The pairs of each part whose template lies in one of equal ranges, so that the file ascends."""
-    low, high = (np.uint64(((1 << 64) - 1) * one // ranges) for one in (number, number + 1))
+def _in_range(parts: Sequence[Path], number: int, ranges: int) -> Iterator[tuple[Words, Counts]]:
+    """What each part has in one of equal ranges of hashes, so that the file ascends; no more of it is read."""
+    bounds = np.array([((1 << 64) - 1) * one // ranges for one in (number, number + 1)], dtype=np.uint64)
     for part in parts:
-        pairs = np.fromfile(part, dtype=_PAIR)
-        above = pairs["template"] >= low
-        yield pairs[above & (pairs["template"] < high) if number + 1 < ranges else above]
+        if total := part.stat().st_size // _PAIR_BYTES:
+            templates = np.memmap(part, dtype="<u8", mode="r", shape=total)
+            low, high = np.searchsorted(templates, bounds).tolist()
+            high = high if number + 1 < ranges else total
+            counts = np.fromfile(part, dtype="<i8", count=high - low, offset=8 * (total + low))
+            yield np.array(templates[low:high]), counts
 
 
-def _merged(pairs: list[npt.NDArray[np.void]]) -> tuple[Words, npt.NDArray[np.int64]]:
-    together = np.concatenate([*pairs, np.empty(0, _PAIR)])
-    found, place = np.unique(together["template"], return_inverse=True)
-    counts = np.zeros(len(found), dtype=np.int64)
-    np.add.at(counts, place, together["events"])
-    return found, counts
+def _merged(found: list[tuple[Words, Counts]]) -> tuple[Words, Counts]:
+    templates = np.concatenate([*(one for one, _ in found), np.empty(0, np.uint64)])
+    order = np.argsort(templates)
+    templates = templates[order]
+    counts = np.concatenate([*(one for _, one in found), np.empty(0, np.int64)])[order]
+    starts = np.flatnonzero(np.append(True, templates[1:] != templates[:-1])[: len(templates)])
+    return templates[starts], np.add.reduceat(counts, starts) if len(starts) else counts

@@ -57,7 +57,11 @@ def discover(inputs: Sequence[str | Path]) -> tuple[list[Input], list[Reject]]:
     inputs_found = [] if stdin is None else [stdin]
     entries = list(found.values())
     for (path, _), name in zip(entries, _unique_names(entries), strict=True):
-        info = path.stat()
+        try:
+            info = path.stat()
+        except OSError as error:  # it went away meanwhile
+            rejects.append(Reject(shown_path(path), 0, f"cannot be read ({error.strerror})"))
+            continue
         modified = datetime.fromtimestamp(max(info.st_mtime, 0), UTC)
         inputs_found.append(Input(path, name, _source(name), info.st_size, modified))
     if not inputs_found:
@@ -76,6 +80,8 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def _expand(given: str, rejects: list[Reject]) -> Iterator[tuple[Path, PurePath]]:
+    if not given:
+        raise UserError("an empty name is no input", fix="Write . for the current folder.")
     path = Path(given).expanduser()
     if path.is_dir():
         yield from _walk(path, path, rejects, set())
@@ -88,7 +94,7 @@ def _expand(given: str, rejects: list[Reject]) -> Iterator[tuple[Path, PurePath]
         if not matches:
             raise UserError("nothing matches", given)
         for match in matches:
-            if match.is_dir():
+            if _is_folder(match):
                 yield from _walk(match, base, rejects, set())
             elif _usable(match, rejects):
                 yield match, PurePath(os.path.relpath(match, base))
@@ -122,11 +128,18 @@ def _walk(folder: Path, base: Path, rejects: list[Reject], seen: set[str]) -> It
         return
     for entry in entries:
         path = folder / entry.name
-        if entry.is_dir():
+        if _is_folder(path):
             if entry.name != "__MACOSX":
                 yield from _walk(path, base, rejects, seen)
         elif not entry.name.startswith("._") and _usable(path, rejects):
             yield path, PurePath(os.path.relpath(path, base))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a folder above it is locked; `_usable` says so
+        return False
 
 
 def _usable(path: Path, rejects: list[Reject]) -> bool:

@@ -4,12 +4,13 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import orjson
 
 from logfm.configs.schema.corpus import CorpusConfig
-from logfm.corpus.tasks import Document, run_task
+from logfm.corpus.tasks import Document, parts, run_task
 from logfm.errors import LogfmError, UserError
 
 
@@ -58,28 +59,22 @@ def _near(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[]
 
 
 def _names(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
-    from logfm.corpus.anonymizing import collect_names
+    from logfm.corpus.anonymizing import names_in
 
-    return collect_names(task, alive)
-
-
-def _anonymize(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
-    from logfm.corpus.anonymizing import rewrite_shard
-
-    return rewrite_shard(task, alive)
+    return names_in(partial(parts, task, config), alive)
 
 
 _KINDS: dict[str, Callable[[Document, Path, CorpusConfig, Callable[[], None]], Document]] = {
     "read": run_task,
     "near": _near,
     "names": _names,
-    "anonymize": _anonymize,
 }
 
 
 def worker() -> None:
     """Serve tasks: one JSON document a line on stdin, its result on stdout; ends when the parent does."""
     setup = orjson.loads(sys.stdin.buffer.readline())
+    shared = {"shared": setup["shared"]}
     config = CorpusConfig.model_validate(setup["config"])
     parent = os.getppid()
 
@@ -88,7 +83,7 @@ def worker() -> None:
             os._exit(1)
 
     for line in sys.stdin.buffer:
-        answer = attempt(orjson.loads(line), Path(setup["folder"]), config, alive)
+        answer = attempt(orjson.loads(line) | shared, Path(setup["folder"]), config, alive)
         sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
         sys.stdout.buffer.flush()
 

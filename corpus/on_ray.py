@@ -20,11 +20,12 @@ def run_on_ray(
     config: CorpusConfig,
     workers: int | None,
     done: Callable[[float], None],
+    shared: str,
 ) -> list[Document]:
     """Results of all tasks in their order, done by a Ray cluster (RAY_ADDRESS), else by one started here.
 
     Inputs and `folder` must lie where every node sees them under the same path. `workers` tasks run at once (as many
-    as there are CPUs by default).
+    as there are CPUs by default). `shared` is handed to every task under that name.
 
     Raises:
         UserError: Ray is not installed, or a task found a mistake of the user.
@@ -42,7 +43,7 @@ def run_on_ray(
     shown = str(folder.absolute())
     results: dict[int, Document] = {}
     answers = data.from_items(items, override_num_blocks=len(items)).map(
-        _perform, fn_args=(shown, settings), num_cpus=1, concurrency=workers
+        _perform, fn_args=(shown, settings, shared), num_cpus=1, concurrency=workers
     )
     try:
         for row in answers.iter_rows():
@@ -54,7 +55,7 @@ def run_on_ray(
     return [results[task["task"]] for task in tasks]
 
 
-def _perform(row: dict[str, str], folder: str, settings: str) -> dict[str, str]:
+def _perform(row: dict[str, str], folder: str, settings: str, shared: str) -> dict[str, str]:
     config = CorpusConfig.model_validate(orjson.loads(settings))
-    answer = attempt(orjson.loads(row["task"]), Path(folder), config)
+    answer = attempt(orjson.loads(row["task"]) | {"shared": shared}, Path(folder), config)
     return {"answer": orjson.dumps(answer).decode()}

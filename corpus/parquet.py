@@ -1,5 +1,6 @@
 """How the corpus writes Parquet."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,15 @@ import pyarrow.parquet as pq
 _DICTIONARY = ["source", "file", "host", "user", "process", "log_type", "label", "reason"]
 
 
+class _Writer(pq.ParquetWriter):  # type: ignore[misc]
+    """A writer that a failure left open says nothing more when it is collected: the failure was told already."""
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            super().__del__()
+
+
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """A zstd-compressed Parquet file."""
     repeated = [name for name in _DICTIONARY if name in schema.names]
-    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeated)
+    return _Writer(path, schema, compression="zstd", use_dictionary=repeated)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from logfm.corpus.contamination import write_part
 from logfm.corpus.events import SCHEMA, Event, Reject
 from logfm.corpus.parquet import parquet_writer
 from logfm.corpus.templates import template_hashes
@@ -19,6 +20,7 @@ from logfm.corpus.templates import template_hashes
 BATCH_ROWS = 8192
 BATCH_BYTES = 8 << 20
 HASH_BYTES = 16
+_TEMPLATES_HELD = 1 << 18  # events
 REJECT_SCHEMA = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
@@ -57,19 +59,28 @@ def in_batches(events: Iterable[Event], rows: int = BATCH_ROWS) -> Iterator[list
 
 
 class ShardWriter:
-    """Writes events to `PREFIX-NNNNN.parquet` files and their text hashes to one file.
+    """Writes events to `PREFIX-NNNNN.parquet` files, their text hashes to one file, their templates to some.
 
-    `shards` lists the files' names, `templates` the value-masked hashes of each batch, and `contents` holds for each
-    source the sum of its text hashes modulo 2**128: equal for equal texts in any order.
+    `shards` and `templates` (see `corpus.contamination`) list the files' names, and `contents` holds for each source
+    the sum of its text hashes modulo 2**128: equal for equal texts in any order. `change` is what is done to each
+    batch before anything is derived from it or written.
     """
 
-    def __init__(self, folder: Path, prefix: str, shard_bytes: int, hashes: IO[bytes]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prefix: str,
+        shard_bytes: int,
+        hashes: IO[bytes],
+        change: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+    ) -> None:
         self._folder, self._prefix, self._shard_bytes = folder, prefix, shard_bytes
-        self._hashes = hashes
+        self._hashes, self._change = hashes, change
         self._writer: pq.ParquetWriter | None = None
         self._size = 0
+        self._templates: list[npt.NDArray[np.uint64]] = []
         self.shards: list[str] = []
-        self.templates: list[npt.NDArray[np.uint64]] = []
+        self.templates: list[str] = []
         self.contents: Counter[str] = Counter()
 
     def write(self, events: Sequence[Event]) -> None:
@@ -78,21 +89,37 @@ class ShardWriter:
             self.shards.append(f"{self._prefix}-{len(self.shards):05d}.parquet")
             self._writer = parquet_writer(self._folder / self.shards[-1], SCHEMA)
         batch = event_batch(events)
+        texts, sources = [event.text for event in events], [event.source for event in events]
+        if self._change is not None:
+            batch = self._change(batch)
+            texts, sources = (batch.column(name).to_pylist() for name in ("text", "source"))
         self._writer.write_batch(batch)
-        self.templates.append(template_hashes(batch.column("text")))
-        hashes = [text_hash(event.text) for event in events]
+        hashes = [text_hash(text) for text in texts]
         self._hashes.write(b"".join(hashes))
-        for event, value in zip(events, hashes, strict=True):
-            self.contents[event.source] += int.from_bytes(value, "little")
-        self._size += sum(len(event.text) for event in events)
+        for source, value in zip(sources, hashes, strict=True):
+            self.contents[source] += int.from_bytes(value, "little")
+        self._templates.append(template_hashes(batch.column("text")))
+        if sum(map(len, self._templates)) >= _TEMPLATES_HELD:
+            self._spill()
+        self._size += sum(map(len, texts))
         if self._size >= self._shard_bytes:
-            self.close()
+            self._end_shard()
 
     def close(self) -> None:
-        """Finish the shard at hand."""
+        """Finish the files at hand."""
+        self._end_shard()
+        self._spill()
+
+    def _end_shard(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer, self._size = None, 0
+
+    def _spill(self) -> None:
+        if self._templates:
+            self.templates.append(f"{self._prefix}-{len(self.templates):05d}.templates")
+            write_part(self._templates, self._folder / self.templates[-1])
+            self._templates = []
 
 
 @contextmanager

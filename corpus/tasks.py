@@ -1,14 +1,13 @@
 """The work of a build, cut into tasks by the inputs alone, so that any number of workers gives the same corpus."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logfm.configs.schema.corpus import CorpusConfig
-from logfm.corpus.contamination import write_part
 from logfm.corpus.discover import Input, opened
 from logfm.corpus.events import Event, Reject
 from logfm.corpus.parquet import parquet_writer
@@ -17,6 +16,9 @@ from logfm.corpus.shards import REJECT_SCHEMA, ShardWriter, in_batches, reject_b
 from logfm.corpus.tally import Tally
 from logfm.corpus.unpack import kind_of
 from logfm.corpus.zips import zip_sizes
+
+if TYPE_CHECKING:
+    from logfm.corpus.anonymize import Anonymizer
 
 Document = dict[str, Any]
 _PACKED = {"gzip": 10, "bzip2": 12, "xz": 15, "zstd": 10}  # usual ratios of logs, to plan with
@@ -75,27 +77,31 @@ def _units(one: Input, config: CorpusConfig) -> Iterator[tuple[Document, int]]:
 def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
     """Read the units of a task into shards, hashes and rejects under `folder`; returns what was written.
 
-    `alive` is called after every batch.
+    `alive` is called after every batch. Where the task carries what is `shared` for anonymisation, all is written
+    without its identifiers.
 
     Raises:
         OSError: the disk is full or gone.
     """
+    anonymizer = _anonymizer(task["shared"])
+    change = anonymizer.events if anonymizer else None
     prefix = f"task-{task['task']:06d}"
     tallies: list[Tally] = []
     with (
         (folder / f"{prefix}.hashes").open("wb") as hashes,
         parquet_writer(folder / f"{prefix}.rejects.parquet", REJECT_SCHEMA) as rejects,
     ):
-        writer = ShardWriter(folder, prefix, config.shard_bytes, hashes)
+        writer = ShardWriter(folder, prefix, config.shard_bytes, hashes, change)
         held: list[Reject] = []
 
         def flush(limit: int = 0) -> None:
             if len(held) > limit:
-                rejects.write_batch(reject_batch(held))
+                batch = reject_batch(held)
+                rejects.write_batch(anonymizer.rejects(batch) if anonymizer else batch)
                 held.clear()
 
         def events() -> Iterator[Event]:
-            for part in _parts(task["units"], config, task.get("root")):
+            for part in parts(task, config):
                 tally = Tally(part.file, part.name, part.format, part.why)
                 tallies.append(tally)
                 for record in tally.watch(part.records):
@@ -110,12 +116,20 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
             alive()
         writer.close()
         flush()
-    write_part(writer.templates, folder / f"{prefix}.templates")
     return {
         "shards": writer.shards,
+        "templates": writer.templates,
         "files": [tally.summary() for tally in tallies],
         "contents": {source: f"{value % (1 << 128):x}" for source, value in writer.contents.items()},
     }
+
+
+def _anonymizer(shared: str) -> "Anonymizer | None":
+    if not shared:
+        return None
+    from logfm.corpus.anonymizing import anonymizer_of
+
+    return anonymizer_of(shared)
 
 
 @cache
@@ -125,9 +139,15 @@ def _labeller(dataset: str, root: str) -> Labels:
     return Labeller(dataset, root)
 
 
-def _parts(units: Iterable[Document], config: CorpusConfig, root: str | None) -> Iterator[Part]:
+def parts(task: Document, config: CorpusConfig) -> Iterator[Part]:
+    """What the units of a reading task hold, in order.
+
+    Raises:
+        UserError: a label file of the data set cannot be read.
+    """
+    root = task.get("root")
     labels = _labeller(config.dataset, root) if config.dataset is not None and root is not None else None
-    for unit in units:
+    for unit in task["units"]:
         path = Path(os.fsdecode(bytes.fromhex(unit["path"])))
         modified = datetime.fromtimestamp(unit["modified"], UTC)
         one = Input(path, unit["name"], unit["source"], unit["size"], modified, unit["label"])

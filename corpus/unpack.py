@@ -270,6 +270,8 @@ def _tar_chunks(content: IO[bytes], source: Any) -> Iterator[bytes]:
 
 
 def _moment(seconds: float, default: datetime) -> datetime:
+    if not seconds:  # what reproducible archives say
+        return default
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):

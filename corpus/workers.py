@@ -27,38 +27,45 @@ def run_tasks(
     workers: int | None,
     done: Callable[[float], None],
     engine: Engine = "local",
+    shared: str = "",
 ) -> list[Document]:
     """Results of all tasks in their order; `done` is told the bytes of each finished task.
 
-    The engine "local" takes processes on this machine, "ray" a Ray cluster (see `corpus.on_ray`).
+    The engine "local" takes processes on this machine, "ray" a Ray cluster (see `corpus.on_ray`). `shared` is handed
+    to every task in memory, under that name: it may hold what must not be written.
 
     Raises:
         UserError: a task found a mistake of the user.
         LogfmError: a worker died, or the disk is full.
     """
     if engine == "ray":
-        return run_on_ray(tasks, folder, config, workers, done)
+        return run_on_ray(tasks, folder, config, workers, done, shared)
     wanted = min(len(tasks), workers or len(os.sched_getaffinity(0)))
     if workers is None and sum(task["bytes"] for task in tasks) < SMALL:
         wanted = 1
     if wanted > 1:
-        return _in_processes(tasks, folder, config, wanted, done)
+        return _in_processes(tasks, folder, config, wanted, done, shared)
     results = []
     for task in tasks:
-        results.append(checked(attempt(task, folder, config)))
+        results.append(checked(attempt(task | {"shared": shared}, folder, config)))
         done(task["bytes"])
     return results
 
 
 def _in_processes(
-    tasks: Sequence[Document], folder: Path, config: CorpusConfig, count: int, done: Callable[[float], None]
+    tasks: Sequence[Document],
+    folder: Path,
+    config: CorpusConfig,
+    count: int,
+    done: Callable[[float], None],
+    shared: str,
 ) -> list[Document]:
     waiting: queue.SimpleQueue[Document] = queue.SimpleQueue()
     # The largest first, so that no core is left with a long task at the end.
     for task in sorted(tasks, key=lambda task: -int(task["bytes"])):
         waiting.put(task)
     answers: queue.SimpleQueue[Document] = queue.SimpleQueue()
-    processes = [_start(folder, config) for _ in range(count)]
+    processes = [_start(folder, config, shared) for _ in range(count)]
     threads = [threading.Thread(target=_feed, args=(process, waiting, answers), daemon=True) for process in processes]
     try:
         for thread in threads:
@@ -83,7 +90,7 @@ def _in_processes(
     return [results[task["task"]] for task in tasks]
 
 
-def _start(folder: Path, config: CorpusConfig) -> "subprocess.Popen[bytes]":
+def _start(folder: Path, config: CorpusConfig, shared: str) -> "subprocess.Popen[bytes]":
     """A worker; not a fork, since this process may hold threads, nor an import of the user's script."""
     # Our own package first, and nothing from the working directory.
     path = os.pathsep.join([str(Path(__file__).parents[2].absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -93,7 +100,7 @@ def _start(folder: Path, config: CorpusConfig) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": path},
     )
-    setup = {"folder": str(folder.absolute()), "config": config.dump()}
+    setup = {"folder": str(folder.absolute()), "config": config.dump(), "shared": shared}
     _pipe(process.stdin).write(orjson.dumps(setup) + b"\n")
     return process
 

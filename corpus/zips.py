@@ -71,6 +71,8 @@ def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]
 
 
 def _time(parts: tuple[int, int, int, int, int, int]) -> datetime | None:
+    if parts[:3] == (1980, 1, 1):  # the format's zero
+        return None
     try:
         return datetime(*parts, tzinfo=UTC)
     except ValueError:

@@ -1,7 +1,8 @@
 """The encoder at work: vectors, search, unsupervised detection, explanations. No training is needed to use it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from logfm.lazy import lazy
 
 if TYPE_CHECKING:
     from logfm.embeddings.detect import Detection, Finding
@@ -23,9 +24,4 @@ _HOMES = {
     "TokenSurprise": "explain",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used: importing the room stays light."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy(__name__, _HOMES)

@@ -1,6 +1,8 @@
 """Pretraining: the encoder, delimiter-aware masking, packing, training, export."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from logfm.lazy import lazy
 
 if TYPE_CHECKING:
     from logfm.pretrain.encoder import PretrainedEncoder, load_encoder
@@ -17,11 +19,4 @@ _HOME = {
     "pretrain": "run",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used: importing the room loads no torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy(__name__, _HOME)

@@ -55,7 +55,7 @@ class CorpusConfig(Config):
     dataset: str | None = None
     """Public data set of the catalogue whose downloaded copy the one input is; its labels go into the events."""
 
-    sessions: float | None = Field(default=None, gt=0)
+    sessions: float | None = Field(default=None, gt=0, le=1e9)
     """Pause after which what a host, process and user log is another session (seconds); null makes no sessions."""
 
     dedup: tuple[Literal["exact", "near"], ...] = ("exact",)

@@ -1,15 +1,16 @@
 """Keyed, consistent anonymisation of events: collect the identifiers, then replace them everywhere."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from logfm.lazy import lazy
 
 if TYPE_CHECKING:
     from logfm.corpus.anonymize.anonymizer import Anonymizer
     from logfm.corpus.anonymize.collecting import collect
     from logfm.corpus.anonymize.identifiers import Identifiers, Names, resolve
-    from logfm.corpus.anonymize.key import key_id, read_key, write_key
+    from logfm.corpus.anonymize.key import key_id, keyed_hash, read_key, write_key
 
-__all__ = ["Anonymizer", "Identifiers", "Names", "collect", "key_id", "read_key", "resolve", "write_key"]
+__all__ = ["Anonymizer", "Identifiers", "Names", "collect", "key_id", "keyed_hash", "read_key", "resolve", "write_key"]
 
 _PLACES = {
     "Anonymizer": "anonymizer",
@@ -17,14 +18,10 @@ _PLACES = {
     "Names": "identifiers",
     "collect": "collecting",
     "key_id": "key",
+    "keyed_hash": "key",
     "read_key": "key",
     "resolve": "identifiers",
     "write_key": "key",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazy(__name__, _PLACES)

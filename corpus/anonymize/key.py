@@ -13,7 +13,7 @@ from logfm.errors import UserError
 KEY_BYTES = 32
 _MAX_BYTES = 4096
 _MIN_BITS_PER_BYTE = 2.0
-_RANDOM = 'Make one with: python -c "import secrets; print(secrets.token_hex(32))" > FILE; chmod 600 FILE'
+_RANDOM = "Make one with: logfm corpus key FILE"
 
 
 def read_key(path: str | Path) -> bytes:
@@ -58,6 +58,16 @@ def write_key(path: str | Path) -> bytes:
 def key_id(key: bytes) -> str:
     """A name for the key that tells nothing about it (16 hex digits), for manifests and for resuming."""
     return prf(key, "id", b"", 8).hex()
+
+
+def keyed_hash(key: bytes, content: str) -> str:
+    """What stands for the hash of an input where guesses at it must not be confirmed (64 hex digits)."""
+    return prf(key, "content", content.encode(), 32).hex()
+
+
+def keyed_event_id(key: bytes, event_id: str) -> str:
+    """The `event_id` of an anonymised event, from that of the original one (24 hex digits)."""
+    return prf(key, "event", event_id.encode(), 12).hex()
 
 
 def prf(key: bytes, purpose: str, data: bytes, size: int) -> bytes:

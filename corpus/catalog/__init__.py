@@ -1,7 +1,8 @@
 """The catalogue of public data sets, and the readers that turn a downloaded copy of one into labelled events."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from logfm.lazy import lazy
 
 if TYPE_CHECKING:
     from logfm.corpus.catalog.catalogue import Dataset, LabelLevel, dataset, datasets
@@ -19,9 +20,4 @@ _PLACES = {
     "read_dataset": "labeller",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazy(__name__, _PLACES)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from logfm.corpus.dedup.spill import Rows, Sets, Signatures
 
-_PART = 1 << 21  # keys sorted at once
+_PART = 1 << 20  # keys sorted at once
 _MOST_LEADERS = 16  # rows of one bucket that others are compared with: bounds the work on a hostile bucket
 _MOST_ROUNDS = 10
 _HELD = 1 << 24  # shingles read at once: 128 MiB
@@ -44,9 +44,8 @@ def _attach(
     refused: npt.NDArray[np.uint64],
 ) -> None:
     """Give each open row that a band brings together with an earlier near-duplicate that one as its parent."""
-    identity = np.arange(len(parent))
     for band in range(signatures.bands):
-        roots = parent == identity
+        roots = parent == np.arange(len(parent))
         parts = max(1, -(-int(roots.sum()) // _PART))
         for part in range(parts):
             keys, rows = signatures.keys(band, roots, part, parts)
@@ -141,7 +140,7 @@ def _detach(signatures: Signatures, threshold: float, parent: Rows) -> npt.NDArr
     """Point every row at the kept row of its chain; those that are too far from it stand alone again."""
     alone = np.zeros(len(parent), dtype=bool)
     root = parent[parent]
-    while (further := parent[root]).tobytes() != root.tobytes():
+    while not np.array_equal(further := parent[root], root):
         root = further
     moved = np.flatnonzero(root != parent)
     moved = moved[np.lexsort((moved, root[moved]))]

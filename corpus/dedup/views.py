@@ -43,7 +43,7 @@ def write_views(
         return {}
     views.mkdir()
     total = sum(pq.ParquetFile(shard).metadata.num_rows for shard in shards)
-    copies = exact_copies(hashes, total)
+    copies = exact_copies(hashes, total, spool)
     kept = {"exact": _write(shards, copies, views / "exact.parquet")}
     if "near" in config.dedup:
         rows = np.flatnonzero(copies)

@@ -4,8 +4,9 @@ Rules come as YAML from a folder or a zip, become SQL through pySigma, and run i
 they need the extra `rules`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from logfm.lazy import lazy
 
 if TYPE_CHECKING:
     from logfm.corpus.rules.compiling import Rule, RuleSet, compile_rules, load_rules
@@ -25,14 +26,6 @@ _PLACES = {
     "fired": "running",
     "run_rules": "stage",
 }
+_NEEDED = ("duckdb", "sigma.backends.sqlite", "sigma.pipelines.sysmon", "sigma.pipelines.windows")
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used (PEP 562), and say which extra is missing if it can't be."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from logfm.extras import require
-
-    for module in ("duckdb", "sigma.backends.sqlite", "sigma.pipelines.sysmon", "sigma.pipelines.windows"):
-        require(module, "rules")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazy(__name__, _PLACES, "rules", _NEEDED)

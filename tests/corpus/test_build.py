@@ -174,15 +174,17 @@ def test_a_killed_build_leaves_nothing_that_loads(logs, tmp_path):
     }  # fmt: skip
 
 
-def test_exact_copies_over_several_partitions(tmp_path, monkeypatch):
-    monkeypatch.setattr("logfm.corpus.dedup.exact._PARTITION", 7)
+def test_exact_copies_over_several_buckets(tmp_path, monkeypatch):
+    monkeypatch.setattr("logfm.corpus.dedup.exact._BUCKET", 7)
+    monkeypatch.setattr("logfm.corpus.dedup.exact._READ", 4)
     texts = [f"t{n % 13}" for n in range(40)]
     paths = [tmp_path / "a", tmp_path / "b"]
     paths[0].write_bytes(b"".join(map(text_hash, texts[:25])))
     paths[1].write_bytes(b"".join(map(text_hash, texts[25:])))
-    copies = exact_copies(paths, 40)
+    copies = exact_copies(paths, 40, tmp_path)
     assert copies.dtype == np.int32
     assert copies.tolist() == [texts.count(text) if texts.index(text) == row else 0 for row, text in enumerate(texts)]
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
 def test_streaming_reads_raw_files_and_corpora_alike(logs, tmp_path):

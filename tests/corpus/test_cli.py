@@ -52,6 +52,12 @@ def test_dedup_none_and_unknown(logs, tmp_path):
         run("build", logs, "--out", tmp_path / "other", "--dedup", "fuzzy")
 
 
+@pytest.mark.parametrize("pause", ["0m", "-5m", "nanm", "infm", "1e400h", "5", "m", ""])
+def test_a_pause_that_is_none(logs, tmp_path, pause):
+    with pytest.raises(UserError, match="sessions"):
+        run("build", logs, "--out", tmp_path / "corpus", "--sessions", pause)
+
+
 def test_unknown_time_zone(logs, tmp_path):
     with pytest.raises(UserError, match="unknown time zone"):
         run("build", logs, "--out", tmp_path / "corpus", "--timezone", "Mars/Olympus")

@@ -64,6 +64,28 @@ def test_what_does_not_exist_is_the_users_mistake(tmp_path, given):
         discover([str(tmp_path / given)])
 
 
+def test_an_empty_name_is_not_the_current_folder(write, tmp_path, monkeypatch):
+    write("a.log", "x\n")
+    monkeypatch.chdir(tmp_path / "logs")
+    assert names(".") == ["a.log"]
+    with pytest.raises(UserError, match="an empty name"):
+        discover([""])
+
+
+def test_a_file_that_goes_away_is_passed_over(write, tmp_path, monkeypatch):
+    write("a.log", "x\n")
+    gone = write("gone.log", "x\n")
+
+    def unlink_first(entries: object) -> list[str]:
+        gone.unlink()
+        return ["a.log", "gone.log"]
+
+    monkeypatch.setattr("logfm.corpus.discover._unique_names", unlink_first)
+    found, rejects = discover([str(tmp_path / "logs")])
+    assert [one.name for one in found] == ["a.log"]
+    assert [one.reason for one in rejects] == ["cannot be read (No such file or directory)"]
+
+
 def test_an_empty_folder_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="nothing to read"):
         discover([str(tmp_path)])
@@ -75,6 +97,7 @@ def test_loops_pipes_dead_links_and_locked_files_are_passed_over(write, tmp_path
     logs = tmp_path / "logs"
     (logs / "loop").symlink_to(logs, target_is_directory=True)
     (logs / "dead.log").symlink_to(tmp_path / "nowhere")
+    (logs / "itself").symlink_to("itself")
     os.mkfifo(logs / "pipe")
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and allowed(path, mode))
@@ -82,6 +105,7 @@ def test_loops_pipes_dead_links_and_locked_files_are_passed_over(write, tmp_path
     assert [one.name for one in found] == ["a.log"]
     assert {(Path(one.file).name, one.reason) for one in rejects} == {
         ("dead.log", "cannot be read (No such file or directory)"),
+        ("itself", "cannot be read (Too many levels of symbolic links)"),
         ("locked.log", "cannot be read (Permission denied)"),
         ("loop", "symbolic link to a folder that is read already"),
         ("pipe", "not a regular file"),

@@ -309,6 +309,23 @@ def test_a_clock_in_the_future(write, read):
     assert event.timestamp.year == 2999
 
 
+def test_an_archive_without_times_leaves_the_year_to_the_file(write, read):
+    line = b"Mar  3 12:00:01 web sshd[7]: hello\n"
+    tar, packed = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        entry = tarfile.TarInfo("a.log")
+        entry.size = len(line)
+        archive.addfile(entry, io.BytesIO(line))
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a.log"), line)
+    moment = datetime(2021, 6, 1, tzinfo=UTC).timestamp()
+    for name, content in (("a.tar", tar), ("a.zip", packed)):
+        path = write(name, content.getvalue())
+        os.utime(path, (moment, moment))
+        (event,), _ = read(path)
+        assert event.timestamp == datetime(2021, 3, 3, 12, 0, 1, tzinfo=UTC)
+
+
 def test_an_epoch_of_any_size(write, read):
     values = [0, -1, 10**18, 10**30, 1e300, 253402300800, "9" * 60, True, None, [], {}]
     events, rejects = read(write("a.json", [json.dumps({"time": value, "x": 1}) for value in values]))
@@ -372,18 +389,19 @@ def test_a_locked_file_and_a_locked_folder_are_rejects(write, read, tmp_path):
     assert [one.reason for one in rejects] == ["cannot be read (Permission denied)"] * 2
 
 
-def test_a_full_disk_ends_a_build_with_one_line_and_leaves_nothing(write, tmp_path):
-    write("a.log", [f"{n} {random.Random(n).randbytes(64).hex()}" for n in range(5000)])
+@pytest.mark.parametrize("size", [100_000, 500_000])
+def test_a_full_disk_ends_a_build_with_one_line_and_leaves_nothing(write, tmp_path, size):
+    write("a.log", [f"{n} {random.Random(n).randbytes(64).hex()}" for n in range(20_000)])
 
     def small_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     program = "import sys; from logfm.cli import run; run()"
     command = [sys.executable, "-c", program, "corpus", "build", str(tmp_path / "logs"), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_disk, check=False, timeout=120)
     assert done.returncode in (1, 2)
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "written" in line
+    (line,) = [line for line in done.stderr.splitlines() if "rror" in line]
+    assert line.startswith("error: ") and "written" in line
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()

@@ -40,5 +40,5 @@ def test_a_bad_key_is_refused(tmp_path, content, mode, reason):
 
 
 def test_a_missing_key_says_how_to_make_one(tmp_path):
-    with pytest.raises(UserError, match="token_hex"):
+    with pytest.raises(UserError, match="logfm corpus key"):
         read_key(tmp_path / "none")
