@@ -70,6 +70,8 @@ def _problems(devices: list[str]) -> list[str]:
 
         if not hasattr(faiss, "StandardGpuResources"):
             problems.append("there is a GPU, and the installed faiss is the CPU build")
+    if devices and installed("disentangled-flash") is None:
+        problems.append('there is a GPU, and attention runs without its kernels: pip install "logfm[gpu]"')
     if installed("pytorch-lightning") and not installed("lightning"):
         problems.append("pytorch-lightning is the old name; logfm uses the package lightning")
     return problems

@@ -11,6 +11,9 @@ import torch
 
 # A group of events shares one attention call; so much of it may be padding before a new group is opened.
 _GROUP_WASTE = 0.1
+# A span of events shares one kernel launch: work is laid out for its longest, and a grid has at most 65,535 rows of
+# events times heads.
+_SPAN_TOKENS, _SPAN_EVENTS = 64, 1023
 
 
 class Group(NamedTuple):
@@ -29,25 +32,49 @@ class Group(NamedTuple):
     mask_b11L: torch.Tensor | None
 
 
+class Span(NamedTuple):
+    """Events next to each other, the longest at most twice as long as the shortest, for kernels that take no padding.
+
+    `start:stop` are its tokens; event i has those from `start + offsets[i]` to `start + offsets[i + 1]` (int32).
+    """
+
+    start: int
+    stop: int
+    longest: int
+    offsets: torch.Tensor
+
+
 class Packed(NamedTuple):
-    """A packed batch: `ids_T` (int64), `event_T` (int64, the event of each token in the caller's order), groups."""
+    """A packed batch: `ids_T` (int64), `event_T` (int64, the event of each token in the caller's order), `lengths_B`
+    (int64, in the caller's order), and the events by ascending length in groups and in spans.
+    """
 
     ids_T: torch.Tensor
     event_T: torch.Tensor
     lengths_B: torch.Tensor
     groups: tuple[Group, ...]
+    spans: tuple[Span, ...]
 
     def to(self, device: torch.device) -> "Packed":
-        """The same batch on another device."""
+        """The same batch on another device; a copy to a GPU doesn't wait for the work that is queued there."""
 
         def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
-            return None if tensor is None else tensor.to(device)
+            return None if tensor is None else to_device(tensor, device)
 
         groups = tuple(
             Group(g.start, g.stop, g.events, g.length, move(g.gather_bL), move(g.scatter_n), move(g.mask_b11L))
             for g in self.groups
         )
-        return Packed(self.ids_T.to(device), self.event_T.to(device), self.lengths_B.to(device), groups)
+        spans = tuple(span._replace(offsets=to_device(span.offsets, device)) for span in self.spans)
+        ids_T, event_T, lengths_B = (to_device(one, device) for one in (self.ids_T, self.event_T, self.lengths_B))
+        return Packed(ids_T, event_T, lengths_B, groups, spans)
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on another device; a copy to a GPU goes through pinned memory and doesn't wait."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def pack(events: Sequence[np.ndarray]) -> Packed:
@@ -66,6 +93,7 @@ def pack(events: Sequence[np.ndarray]) -> Packed:
         torch.from_numpy(np.repeat(order, ordered)),
         torch.from_numpy(lengths),
         tuple(groups),
+        tuple(_spans(ordered)),
     )
 
 
@@ -78,6 +106,17 @@ def _group_ends(ordered: np.ndarray) -> Iterator[int]:
             first, tokens = i, 0
         tokens += int(length)
     yield len(ordered)
+
+
+def _spans(ordered: np.ndarray) -> Iterator[Span]:
+    first = start = 0
+    while first < len(ordered):
+        within = int(np.searchsorted(ordered, max(_SPAN_TOKENS, 2 * int(ordered[first])), side="right"))
+        last = min(within, first + _SPAN_EVENTS)
+        offsets = np.concatenate([[0], np.cumsum(ordered[first:last])])
+        stop = start + int(offsets[-1])
+        yield Span(start, stop, int(ordered[last - 1]), torch.from_numpy(offsets.astype(np.int32)))
+        first, start = last, stop
 
 
 def _group(lengths: np.ndarray, start: int) -> Group:
@@ -107,14 +146,32 @@ def plan_batches(lengths: np.ndarray, tokens_per_batch: int, seed: int) -> list[
     the same seed gives the same plan. A single sample above the budget makes a batch of its own.
     """
     generator = np.random.default_rng(seed)
-    shuffled = generator.permutation(len(lengths))
-    pool_tokens = 64 * tokens_per_batch
-    pool_of = np.cumsum(lengths[shuffled]) // pool_tokens
     batches: list[np.ndarray] = []
-    for pool in np.split(shuffled, np.flatnonzero(np.diff(pool_of)) + 1):
-        by_length = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += cut_by_tokens(by_length, lengths[by_length], tokens_per_batch)
+    for pool in pools(lengths, tokens_per_batch, generator):
+        batches += cut_by_tokens(pool, lengths[pool], tokens_per_batch)
     return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def plan_parts(lengths: np.ndarray, tokens_per_part: float, seed: int) -> list[np.ndarray]:
+    """Cut a shuffled pass over all samples into parts of `tokens_per_part` tokens on average, as near as whole samples
+    allow: a long one is followed by smaller or empty parts. As many parts for every seed.
+    """
+    generator = np.random.default_rng(seed)
+    ordered = np.concatenate(list(pools(lengths, tokens_per_part, generator)))
+    total = int(lengths.sum())
+    parts = max(1, round(total / tokens_per_part))
+    middles = np.cumsum(lengths[ordered]) - lengths[ordered] / 2
+    cuts = np.searchsorted(middles, np.arange(1, parts) * (total / parts))
+    cut = np.split(ordered, cuts)
+    return [cut[i] for i in generator.permutation(parts)]
+
+
+def pools(lengths: np.ndarray, tokens_per_batch: float, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """All samples in random order, in pools of about 64 batches, each pool sorted by length."""
+    shuffled = generator.permutation(len(lengths))
+    pool_of = np.cumsum(lengths[shuffled]) // (64 * tokens_per_batch)
+    for pool in np.split(shuffled, np.flatnonzero(np.diff(pool_of)) + 1):
+        yield pool[np.argsort(lengths[pool], kind="stable")]
 
 
 def cut_by_tokens(items: np.ndarray, lengths: np.ndarray, tokens: int) -> list[np.ndarray]:

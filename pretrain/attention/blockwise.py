@@ -7,6 +7,7 @@ Shape legend: b events, H heads, n queries and m keys of a block, W = n+m-1 dist
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -113,9 +114,20 @@ def _tiles(length: int, buckets: Buckets, device: torch.device) -> Iterator[tupl
         tiles = []
         for first in range(0, length, BLOCK):
             keys = slice(first, min(length, first + BLOCK))
-            rows = buckets.rows(queries.stop - 1 - keys.start, queries.start - keys.stop + 1, device)
-            tiles.append(_Tile(queries, keys, rows[:1] if bool((rows == rows[0]).all()) else rows))
+            rows_W = _rows(buckets, queries.stop - 1 - keys.start, queries.start - keys.stop + 1, device)
+            tiles.append(_Tile(queries, keys, rows_W))
         yield queries, tiles
+
+
+@lru_cache(maxsize=512)
+def _rows(buckets: Buckets, first: int, last: int, device: torch.device) -> torch.Tensor:
+    """Table rows of the distances from first down to last, or the one that they share; int64.
+
+    Found on the CPU and kept: a GPU would be waited for at every tile.
+    """
+    with torch.inference_mode(False):
+        rows_W = buckets.rows(first, last, torch.device("cpu"))
+        return (rows_W[:1] if bool((rows_W == rows_W[0]).all()) else rows_W).to(device)
 
 
 def _scores(

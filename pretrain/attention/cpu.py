@@ -1,18 +1,21 @@
-"""Disentangled attention for the CPU: relative scores by shifting, a backward pass that keeps one L×L tensor.
+"""Disentangled attention for the CPU: relative scores by shifting, a few events and queries at a time, so that what is
+of size L×L stays in the processor's caches, and a backward pass that keeps one such tensor.
 
-Shape legend: b events, H heads, L tokens, d head width, S position buckets a direction, R = 2L-1 distances.
+Shape legend: b events, H heads, L tokens, d head width, R = 2L-1 distances, n rows of a block and W = n+L-1 distances.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import scaled_dot_product_attention
 
 from logfm.pretrain.attention.blockwise import blockwise_attention
 from logfm.pretrain.attention.positions import Buckets, scale_of, shift, unshift
 
-LONG = 4096  # tokens from which scores are made block by block
+LONG = 4096  # tokens from which scores are made block by block and softmax along with them
+_CHUNK = 1 << 20  # scores made at a time, as far as whole events allow
+_ROWS = 128  # rows of a block: fewer waste fewer distances, more make larger products
 
 
 class _Attention(torch.autograd.Function):
@@ -30,38 +33,95 @@ class _Attention(torch.autograd.Function):
         pos_k: torch.Tensor,
         mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        scores = _scores(q, k, pos_q, pos_k, mask)
-        probabilities = torch.softmax(scores, dim=-1, dtype=scores.dtype)
-        ctx.save_for_backward(q, k, v, pos_q, pos_k, probabilities)
-        return probabilities @ v
+        out = torch.empty_like(v)
+        probabilities = []
+        by_query, by_key = _blocks(pos_k), _blocks(pos_q)
+        for events in _chunks(q):
+            probabilities.append(_probabilities(q[events], k[events], by_query, by_key, _part(mask, events)))
+            torch.matmul(probabilities[-1], v[events], out=out[events])
+        ctx.save_for_backward(q, k, v, pos_q, pos_k, out, *probabilities)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        q, k, v, pos_q, pos_k, probabilities = ctx.saved_tensors
-        grad_v = probabilities.transpose(-1, -2) @ grad
-        grad_p = grad @ v.transpose(-1, -2)
-        inner = (grad_p * probabilities).sum(-1, keepdim=True)
-        by_key = grad_p.sub_(inner).mul_(probabilities).mul_(scale_of(q))
-        c2p, p2c = unshift(by_key), unshift(by_key.transpose(-1, -2))
-        grad_q = by_key @ k + c2p @ pos_k
-        grad_k = by_key.transpose(-1, -2) @ q + p2c @ pos_q
-        grad_pos_k = (c2p.transpose(-1, -2) @ q).sum(0)
-        grad_pos_q = (p2c.transpose(-1, -2) @ k).sum(0)
-        return grad_q, grad_k, grad_v, grad_pos_q, grad_pos_k, None
+        q, k, v, pos_q, pos_k, out, *probabilities = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_q, grad_k, grad_v = (torch.empty_like(one) for one in (q, k, v))
+        grad_pos_q, grad_pos_k = (torch.zeros_like(one, dtype=torch.float32) for one in (pos_q, pos_k))
+        by_query, by_key = _blocks(pos_k), _blocks(pos_q)
+        inner = (grad * out).sum(-1, keepdim=True)
+        for events, chances in zip(_chunks(q), probabilities, strict=True):
+            torch.matmul(chances.transpose(-1, -2), grad[events], out=grad_v[events])
+            scores = (grad[events] @ v[events].transpose(-1, -2)).sub_(inner[events]).mul_(chances)
+            for block in by_query:
+                part = scores[:, :, block.rows]
+                grad_q[events, :, block.rows] = _products(part, q[events], k[events], block, grad_pos_k)
+            for block in by_key:
+                part = scores[..., block.rows].transpose(-1, -2).contiguous()
+                grad_k[events, :, block.rows] = _products(part, k[events], q[events], block, grad_pos_q)
+        scale = scale_of(q)
+        tables = (table.mul_(scale).to(q.dtype) for table in (grad_pos_q, grad_pos_k))
+        return (grad_q.mul_(scale), grad_k.mul_(scale), grad_v, *tables, None)
 
 
-def _scores(
-    q: torch.Tensor, k: torch.Tensor, pos_q: torch.Tensor, pos_k: torch.Tensor, mask: torch.Tensor | None
+class _Block(NamedTuple):
+    """Rows of the scores, and the distances from them to all columns: their slice of the table, its rows (H, W, d)."""
+
+    rows: slice
+    distances: slice
+    table: torch.Tensor
+
+
+def _blocks(table_HRd: torch.Tensor) -> list[_Block]:
+    length = (table_HRd.shape[1] + 1) // 2
+    blocks = []
+    for start in range(0, length, _ROWS):
+        stop = min(length, start + _ROWS)
+        distances = slice(length - stop, 2 * length - 1 - start)
+        blocks.append(_Block(slice(start, stop), distances, table_HRd[:, distances].contiguous()))
+    return blocks
+
+
+def _part(mask: torch.Tensor | None, events: slice) -> torch.Tensor | None:
+    return None if mask is None else mask[events]
+
+
+def _chunks(q_bHLd: torch.Tensor) -> Iterator[slice]:
+    """Events to take at a time; all of them on a GPU, where what counts is the size of a kernel's work."""
+    events, heads, length = q_bHLd.shape[:3]
+    step = events if q_bHLd.is_cuda else max(1, _CHUNK // (heads * length * length))
+    for start in range(0, events, step):
+        yield slice(start, min(events, start + step))
+
+
+def _probabilities(
+    q: torch.Tensor, k: torch.Tensor, by_query: list[_Block], by_key: list[_Block], mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Scaled scores (b, H, L, L) from tables (H, R, d) by distance."""
-    scaled = q * scale_of(q)
+    """Softmax of the scores, (b, H, L, L)."""
+    scale = scale_of(q)
+    scaled = q * scale
     scores = scaled @ k.transpose(-1, -2)
-    scores += shift(scaled @ pos_k.transpose(-1, -2))
-    scores += shift(k @ (pos_q * scale_of(q)).transpose(-1, -2)).transpose(-1, -2)
+    for block in by_query:
+        scores[:, :, block.rows] += shift(scaled[:, :, block.rows] @ block.table.transpose(-1, -2))
+    scaled = k * scale
+    for block in by_key:
+        part = shift(scaled[:, :, block.rows] @ block.table.transpose(-1, -2))
+        # Transposing on its own is several times as fast as adding what is transposed.
+        scores[..., block.rows] += part.transpose(-1, -2).contiguous()
     if mask is not None:
-        scores += mask
-    return scores
+        scores += mask.to(scores.dtype)
+    return torch.softmax(scores, dim=-1, dtype=scores.dtype)
+
+
+def _products(
+    grad_bHnL: torch.Tensor, own: torch.Tensor, other: torch.Tensor, block: _Block, grad_table: torch.Tensor
+) -> torch.Tensor:
+    """Gradient (b, H, n, d) of a block's rows, before scaling; adds to that of the table (float32, (H, R, d))."""
+    by_distance = unshift(grad_bHnL)
+    for event in by_distance.transpose(-1, -2) @ own[:, :, block.rows]:
+        grad_table[:, block.distances] += event
+    return (grad_bHnL @ other).add_(by_distance @ block.table)
 
 
 def cpu_attention(
@@ -82,11 +142,13 @@ def cpu_attention(
         return blockwise_attention(q_bHLd, k_bHLd, v_bHLd, pos_q_HSd, pos_k_HSd, buckets, mask_b11L)
     index_R = buckets.rows(length - 1, 1 - length, q_bHLd.device)
     by_query, by_key = pos_k_HSd[:, index_R], pos_q_HSd[:, index_R.flip(0)]
+    arguments = (q_bHLd.contiguous(), k_bHLd.contiguous(), v_bHLd.contiguous(), by_key, by_query, mask_b11L)
     if torch.is_grad_enabled():
-        return _Attention.apply(q_bHLd, k_bHLd, v_bHLd, by_key, by_query, mask_b11L)  # type: ignore[no-untyped-call]
-    scale = scale_of(q_bHLd)
-    bias = shift(q_bHLd @ by_query.transpose(-1, -2))
-    bias = (bias + shift(k_bHLd @ by_key.transpose(-1, -2)).transpose(-1, -2)) * scale
-    if mask_b11L is not None:
-        bias = bias + mask_b11L.to(bias.dtype)
-    return scaled_dot_product_attention(q_bHLd, k_bHLd, v_bHLd, attn_mask=bias, scale=scale)
+        return _Attention.apply(*arguments)  # type: ignore[no-untyped-call]
+    q, k, v = arguments[:3]
+    out = torch.empty_like(v)
+    blocks = _blocks(by_query), _blocks(by_key)
+    for events in _chunks(q):
+        chances = _probabilities(q[events], k[events], *blocks, _part(mask_b11L, events))
+        torch.matmul(chances, v[events], out=out[events])
+    return out

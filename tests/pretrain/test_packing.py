@@ -1,6 +1,7 @@
 """Packing loses nothing, and batch plans are fair, bounded and reproducible."""
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,3 +47,22 @@ def test_a_plan_uses_every_sample_once_within_the_budget():
 def test_a_sample_above_the_budget_stands_alone():
     batches = cut_by_tokens(np.arange(4), np.array([3, 50, 3, 3]), tokens=10)
     assert [batch.tolist() for batch in batches] == [[0], [1], [2, 3]]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=60))
+def test_spans_cover_the_batch_with_events_of_similar_length(lengths):
+    packed = pack([np.ones(length, dtype=np.int64) for length in lengths])
+    found = []
+    for span in packed.spans:
+        inside = np.diff(span.offsets.numpy())
+        assert span.start == sum(found) and span.stop == span.start + inside.sum()
+        assert span.longest == inside.max() <= max(64, 2 * inside.min())
+        found += inside.tolist()
+    assert found == sorted(lengths)
+
+
+def test_a_span_has_no_more_events_than_a_kernel_takes():
+    packed = pack([np.array([7])] * 2500)
+    assert [len(span.offsets) - 1 for span in packed.spans] == [1023, 1023, 454]
+    assert packed.to(torch.device("cpu")).spans[1].offsets[-1] == 1023

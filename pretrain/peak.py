@@ -1,0 +1,46 @@
+"""The peak rate of a device's matrix products, the denominator of a model FLOP utilisation."""
+
+import time
+from typing import NamedTuple
+
+import torch
+
+from logfm.configs.schema.pretrain import TrainConfig
+from logfm.pretrain.devices import known_device
+
+_SIZE, _TRIALS = 2048, 3
+
+
+class Peak(NamedTuple):
+    """FLOP/s of one device at the run's precision, and where the figure is from."""
+
+    flops: float
+    source: str
+
+
+def peak_flops(train: TrainConfig, device: torch.device) -> Peak | None:
+    """The peak of the device that a run trains on: `train.peak_flops`, else a short measured product on the CPU, and
+    for a GPU in bf16 the data sheet's figure by its name; None for one that the table doesn't have, or in fp32.
+    """
+    if train.peak_flops is not None:
+        return Peak(train.peak_flops, "train.peak_flops")
+    if device.type == "cpu":
+        return measured(torch.float32 if train.precision == "32-true" else torch.bfloat16)
+    name = torch.cuda.get_device_name(device)
+    known = known_device(name)
+    if known is None or train.precision == "32-true":
+        return None
+    return Peak(1e12 * known.bf16_tflops, f"data sheet: bfloat16 on {name}")
+
+
+def measured(dtype: torch.dtype) -> Peak:
+    """The best of a few square matrix products on this process's CPU threads; some tenths of a second."""
+    left = torch.ones(_SIZE, _SIZE, dtype=dtype)
+    out = torch.empty_like(left)
+    best = float("inf")
+    for _ in range(_TRIALS):
+        start = time.perf_counter()
+        torch.mm(left, left, out=out)
+        best = min(best, time.perf_counter() - start)
+    name = str(dtype).removeprefix("torch.")
+    return Peak(2.0 * _SIZE**3 / best, f"measured: {name} product of {_SIZE} on {torch.get_num_threads()} CPU threads")
