@@ -1,63 +1,75 @@
 """Training speed beside Hugging Face's own: useful (non-padding) tokens a second on the same real events.
 
-Usage: python benchmarks/pretrain_speed.py TOKENS TOKENIZER [--steps 12]
+Usage: python -m benchmarks.pretrain_speed TOKENS TOKENIZER [--size nano|small] [--steps 8]
 TOKENS and TOKENIZER are folders of a pretraining run. Rival: `DebertaV2ForMaskedLM` with
-`DataCollatorForLanguageModeling` and dynamic padding on shuffled events, in float32 and in bf16 autocast; both sides
-forward, backward and AdamW, with the same number of useful tokens a batch. Rounds alternate, so that noise on the
-machine meets both.
+`DataCollatorForLanguageModeling` and dynamic padding on shuffled events, in float32 and in bf16 autocast. All sides
+forward, backward and AdamW, with as many useful tokens a batch; `logfm` has the rival's weights, and `with decoder` the
+mask decoder on top, as logfm trains by default. Each has a process of its own, and they step in turn, so that noise on
+the machine meets all. The share of the machine's rate is model FLOPs (`pretrain.flops`) over a measured product.
 """
 
 import argparse
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig
+from logfm.pretrain.allocator import reuse_freed_memory
 from logfm.pretrain.data import Masker, Shard, TrainBatches
-from logfm.pretrain.forward import hidden_states, masked_logits
-from logfm.pretrain.masking import maskable_ids
+from logfm.pretrain.decoder import build_decoder
+from logfm.pretrain.flops import train_flops
+from logfm.pretrain.forward import hidden_states, prediction_loss
 from logfm.pretrain.model import build
 from logfm.pretrain.packing import cut_by_tokens
 from logfm.tokenizer import LogTokenizer
 
-Step = Callable[[], int]
+Step = Callable[[], tuple[int, float]]
+SIZES = {
+    "nano": ModelConfig(),
+    "small": ModelConfig(hidden_size=512, layers=6, heads=8, intermediate_size=2048, position_buckets=128),
+}
+NAMES = ("logfm", "with decoder", "HF bf16", "HF fp32")
 
 
-def ours(shard: Shard, tokenizer: LogTokenizer, sizes: ModelConfig, budget: int) -> Step:
-    """One training step of the packed forward; returns the tokens it read."""
+def ours(shard: Shard, folder: Path, sizes: ModelConfig, budget: int) -> Step:
+    """One training step of the packed forward; returns the tokens it read, and its model FLOPs."""
+    reuse_freed_memory()
+    tokenizer = LogTokenizer.load(folder)
     model = build(sizes, tokenizer.vocab_size, tokenizer.pad_id, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters())
-    specials = np.flatnonzero(tokenizer.byte_lengths == 0)
-    masker = Masker(maskable_ids(tokenizer.delimiter_mask, specials, False), tokenizer.mask_id, MaskingConfig(), 0)
-    batches = iter(TrainBatches(shard, masker, budget, 0, 1))
+    decoder = build_decoder(sizes, seed=0)
+    optimizer = torch.optim.AdamW([*model.parameters(), *(decoder.parameters() if decoder else ())])
+    batches = iter(TrainBatches(shard, Masker.of(tokenizer, MaskingConfig(), 0), budget, 0, 1))
 
-    def step() -> int:
+    def step() -> tuple[int, float]:
         batch = next(batches)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = masked_logits(model, hidden_states(model, batch.packed), batch.positions_M)
-        cross_entropy(logits.float(), batch.targets_M).backward()
+            states = hidden_states(model, batch.packed)
+            loss, _, _ = prediction_loss(model, decoder, states, batch.packed, batch.positions_M, batch.targets_M)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return len(batch.packed.ids_T)
+        flops = train_flops(sizes, tokenizer.vocab_size, batch.packed.lengths_B.numpy(), len(batch.targets_M))
+        return len(batch.packed.ids_T), flops
 
     return step
 
 
-def hugging_face(shard: Shard, folder: Path, sizes: ModelConfig, vocab: int, budget: int, bf16: bool) -> Step:
+def hugging_face(shard: Shard, folder: Path, sizes: ModelConfig, budget: int, bf16: bool) -> Step:
     """One training step of transformers' model and collator; returns the tokens that are no padding."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = build(sizes, vocab, tokenizer.pad_token_id, seed=0).train()
+    model = build(sizes, len(tokenizer), tokenizer.pad_token_id, seed=0).train()
     optimizer = torch.optim.AdamW(model.parameters())
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.3)
     order = np.random.default_rng(0).permutation(len(shard.lengths))
     batches = iter(cut_by_tokens(order, shard.lengths[order], budget))
 
-    def step() -> int:
+    def step() -> tuple[int, float]:
         events = shard.events(np.sort(next(batches)))
         batch = collate([{"input_ids": event.tolist()} for event in events])
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -65,19 +77,33 @@ def hugging_face(shard: Shard, folder: Path, sizes: ModelConfig, vocab: int, bud
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return sum(map(len, events))
+        return sum(map(len, events)), 0.0
 
     return step
 
 
-def rounds(contestants: dict[str, Step], steps: int) -> Iterator[tuple[str, float]]:
-    """Tokens a second of each contestant, step by step in turn; the first two steps warm up."""
-    for number in range(steps + 2):
-        for name, step in contestants.items():
-            start = time.perf_counter()
-            tokens = step()
-            if number >= 2:
-                yield name, tokens / (time.perf_counter() - start)
+def serve(connection: Connection, name: str, tokens: Path, tokenizer: Path, size: str, budget: int) -> None:
+    """A contestant's process: a step for each message, answered with its tokens, seconds and FLOPs."""
+    shard, sizes = Shard(tokens, "train"), SIZES[size]
+    if name.startswith("HF"):
+        step = hugging_face(shard, tokenizer, sizes, budget, name == "HF bf16")
+    else:
+        step = ours(shard, tokenizer, sizes.model_copy(update={"decoder_layers": int(name != "logfm")}), budget)
+    while connection.recv():
+        start = time.perf_counter()
+        read, flops = step()
+        connection.send((read, time.perf_counter() - start, flops))
+
+
+def product_rate(width: int = 2048, rounds: int = 10) -> float:
+    """The machine's rate for products of bf16 matrices, FLOPs a second; the best of some rounds."""
+    matrix = torch.randn(width, width).bfloat16()
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2 * width**3 / min(seconds)
 
 
 def main() -> None:
@@ -85,23 +111,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tokens", type=Path)
     parser.add_argument("tokenizer", type=Path)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--size", choices=list(SIZES), default="nano")
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--budget", type=int, default=4096)
     arguments = parser.parse_args()
-    shard, tokenizer, sizes = Shard(arguments.tokens, "train"), LogTokenizer.load(arguments.tokenizer), ModelConfig()
-    contestants = {
-        "logfm": ours(shard, tokenizer, sizes, arguments.budget),
-        "HF bf16": hugging_face(shard, arguments.tokenizer, sizes, tokenizer.vocab_size, arguments.budget, True),
-        "HF fp32": hugging_face(shard, arguments.tokenizer, sizes, tokenizer.vocab_size, arguments.budget, False),
-    }
-    speeds: dict[str, list[float]] = {name: [] for name in contestants}
-    for name, speed in rounds(contestants, arguments.steps):
-        speeds[name].append(speed)
-    best = max(np.median(values) for name, values in speeds.items() if name != "logfm")
-    print(f"vocabulary {tokenizer.vocab_size}, mean length {shard.lengths.mean():.0f}, longest {shard.lengths.max()}")
+    context = multiprocessing.get_context("spawn")
+    ends = {}
+    for name in NAMES:
+        ends[name], theirs = context.Pipe()
+        options = (theirs, name, arguments.tokens, arguments.tokenizer, arguments.size, arguments.budget)
+        context.Process(target=serve, args=options, daemon=True).start()
+    speeds: dict[str, list[float]] = {name: [] for name in NAMES}
+    rates: dict[str, list[float]] = {name: [] for name in NAMES}
+    for number in range(arguments.steps + 2):
+        for name, end in ends.items():
+            end.send(True)
+            read, seconds, flops = end.recv()
+            if number >= 2:  # the first ones warm up
+                speeds[name].append(read / seconds)
+                rates[name].append(flops / seconds)
+    for end in ends.values():
+        end.send(False)
+    peak = product_rate()
+    best = np.median([np.maximum(*pair) for pair in zip(speeds["HF bf16"], speeds["HF fp32"], strict=True)])
+    lengths = Shard(arguments.tokens, "train").lengths
+    print(f"{arguments.size}, mean length {lengths.mean():.0f}, longest {lengths.max()}")
     for name, values in speeds.items():
-        print(f"{name:8} {np.median(values):8.0f} tokens/s (median of {len(values)})")
-    print(f"logfm / better Hugging Face: {np.median(speeds['logfm']) / best:.2f}")
+        share = f", {np.median(rates[name]) / peak:.0%} of {peak / 1e9:.0f} GFLOP/s" if any(rates[name]) else ""
+        print(f"{name:12} {np.median(values):8.0f} tokens/s, {np.median(values) / best:.2f} times the better HF{share}")
 
 
 if __name__ == "__main__":

@@ -5,69 +5,74 @@ the oracle in the tests. Modules are called, never their weights read, so that Z
 Shape legend: T tokens, D width, H heads, d head width, M masked positions, V vocabulary.
 """
 
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
 import torch
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from transformers import DebertaV2ForMaskedLM
 from transformers.models.deberta_v2.modeling_deberta_v2 import DebertaV2Layer
 
-from logfm.pretrain.attention import Attention, Buckets, Name, attention_named
+from logfm.pretrain.attention import Buckets, Name, PackedAttention, packed_attention
 from logfm.pretrain.decoder import MaskDecoder
-from logfm.pretrain.packing import Group, Packed
+from logfm.pretrain.loss import masked_loss
+from logfm.pretrain.packing import Packed
 
 
-def hidden_states(model: DebertaV2ForMaskedLM, packed: Packed, attention: Name = "auto") -> torch.Tensor:
-    """Last hidden states of all tokens; float (T, D), in packed order."""
+def hidden_states(
+    model: DebertaV2ForMaskedLM, packed: Packed, attention: Name = "auto", recompute: bool = False
+) -> torch.Tensor:
+    """Last hidden states of all tokens; float (T, D), in packed order.
+
+    With `recompute` a layer keeps its input alone, and the backward pass computes the rest again (Chen et al., 2016).
+    """
+    return deque(layer_states(model, packed, attention, recompute), maxlen=1)[0]
+
+
+def layer_states(
+    model: DebertaV2ForMaskedLM, packed: Packed, attention: Name = "auto", recompute: bool = False
+) -> Iterator[torch.Tensor]:
+    """The states (float (T, D)) that go into the first layer, then those that come out of each, as they are computed."""
     encoder, config = model.deberta.encoder, model.config
     words_TD = model.deberta.embeddings.word_embeddings(packed.ids_T)
     x_TD = model.deberta.embeddings.LayerNorm(words_TD)
+    yield x_TD
     # The parameter is taken through its module's call, which is what triggers ZeRO-3.
     rows = torch.arange(2 * config.position_buckets, device=x_TD.device)
     positions_SD = encoder.LayerNorm(encoder.rel_embeddings(rows))
     buckets = Buckets(config.position_buckets, config.max_relative_positions)
-    attend = attention_named(attention)
+    attend = packed_attention(attention)
     for layer in encoder.layer:
-        x_TD = _layer(layer, x_TD, positions_SD, packed.groups, buckets, attend)
-    return x_TD
+        if recompute and torch.is_grad_enabled():
+            x_TD = _recomputed(layer, x_TD, positions_SD, packed, buckets, attend)
+        else:
+            x_TD = _layer(layer, x_TD, positions_SD, packed, buckets, attend)
+        yield x_TD
+
+
+def _recomputed(layer: DebertaV2Layer, x_TD: torch.Tensor, *others: Any) -> torch.Tensor:
+    # ZeRO-3 gives a module's weights back when its call ends, so the second computation must not stop half-way.
+    with set_checkpoint_early_stop(False):
+        return checkpoint(_layer, layer, x_TD, *others, use_reentrant=False, preserve_rng_state=False)
 
 
 def _layer(
     layer: DebertaV2Layer,
     x_TD: torch.Tensor,
     positions_SD: torch.Tensor,
-    groups: tuple[Group, ...],
+    packed: Packed,
     buckets: Buckets,
-    attend: Attention,
+    attend: PackedAttention,
 ) -> torch.Tensor:
     attention = layer.attention.self
     heads = attention.num_attention_heads
     projections = (attention.query_proj, attention.key_proj, attention.value_proj)
-    qkv_TD = [projection(x_TD) for projection in projections]
-    pos_q, pos_k = (_table(projection(positions_SD), heads) for projection in projections[:2])
-    parts = [_group(qkv_TD, group, heads, pos_q, pos_k, buckets, attend) for group in groups]
-    context_TD = parts[0] if len(parts) == 1 else torch.cat(parts)
+    q_THd, k_THd, v_THd = (projection(x_TD).unflatten(1, (heads, -1)) for projection in projections)
+    pos_q_HSd, pos_k_HSd = (_table(projection(positions_SD), heads) for projection in projections[:2])
+    context_TD = attend(q_THd, k_THd, v_THd, pos_q_HSd, pos_k_HSd, buckets, packed)
     attended_TD = layer.attention.output(context_TD, x_TD)
     return layer.output(layer.intermediate(attended_TD), attended_TD)
-
-
-def _group(
-    qkv_TD: list[torch.Tensor],
-    group: Group,
-    heads: int,
-    pos_q: torch.Tensor,
-    pos_k: torch.Tensor,
-    buckets: Buckets,
-    attend: Attention,
-) -> torch.Tensor:
-    """Attention within the events of one group; float (tokens of the group, D)."""
-    grids = []
-    for flat_TD in qkv_TD:
-        part = flat_TD[group.start : group.stop]
-        if group.gather_bL is not None:
-            part = part.index_select(0, group.gather_bL)
-        grids.append(part.view(group.events, group.length, heads, -1).transpose(1, 2))
-    q_bHLd, k_bHLd, v_bHLd = grids
-    out_bHLd = attend(q_bHLd, k_bHLd, v_bHLd, pos_q, pos_k, buckets, group.mask_b11L)
-    out_nD = out_bHLd.transpose(1, 2).reshape(group.events * group.length, -1)
-    return out_nD if group.scatter_n is None else out_nD.index_select(0, group.scatter_n)
 
 
 def _table(projected_SD: torch.Tensor, heads: int) -> torch.Tensor:
@@ -90,3 +95,18 @@ def predictions(
     if decoder is None:
         return masked_logits(model, states_TD, positions_M)
     return model.lm_predictions(decoder(states_TD, packed, positions_M), model.deberta.embeddings.word_embeddings)
+
+
+def prediction_loss(
+    model: DebertaV2ForMaskedLM,
+    decoder: MaskDecoder | None,
+    states_TD: torch.Tensor,
+    packed: Packed,
+    positions_M: torch.Tensor,
+    targets_M: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The loss of `predictions`, without a gradient of their size: see `masked_loss`."""
+    head = model.lm_predictions.lm_head
+    states_MD = states_TD[positions_M] if decoder is None else decoder(states_TD, packed, positions_M)
+    states_MD = head.LayerNorm(head.transform_act_fn(head.dense(states_MD)))
+    return masked_loss(states_MD, model.deberta.embeddings.word_embeddings.weight, head.bias, targets_M)

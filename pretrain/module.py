@@ -7,14 +7,12 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import DebertaV2ForMaskedLM
 
 from logfm.configs.schema.pretrain import TrainConfig
-from logfm.errors import LogfmError
 from logfm.pretrain.data import Batch
 from logfm.pretrain.decoder import MaskDecoder
-from logfm.pretrain.forward import hidden_states, predictions
+from logfm.pretrain.forward import hidden_states, prediction_loss
 
 
 def learning_rate_factor(progress: float, warmup: float, decay: float) -> float:
@@ -49,52 +47,45 @@ class MaskedLanguageModel(lightning.LightningModule):
         self.elapsed = 0.0
         self._resumed_at = 0.0
         self._started: float | None = None
-        self._sums: list[torch.Tensor] = []
+        self._sums: dict[str, list[torch.Tensor]] = {}
 
-    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Negative log-likelihood in nats (float32 (M,)) and whether the best guess is right (bool (M,))."""
-        states = hidden_states(self.model, batch.packed)
-        scores = predictions(self.model, self.decoder, states, batch.packed, batch.positions_M).float()
-        nll = cross_entropy(scores, batch.targets_M, reduction="none")
-        return nll, scores.detach().argmax(-1) == batch.targets_M
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Mean loss; without a graph, nats (float32 (M,)) and whether the best guess is right (bool (M,))."""
+        states = hidden_states(self.model, batch.packed, recompute=self.train_config.activation_checkpointing)
+        return prediction_loss(self.model, self.decoder, states, batch.packed, batch.positions_M, batch.targets_M)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Mean loss of one batch, logged with the masked accuracy."""
-        nll, right = self.losses(batch)
-        # A batch of empty events has nothing to predict; its loss is zero, with a graph for the backward pass.
-        loss = nll.mean() if len(nll) else nll.sum()
-        if not torch.isfinite(loss):
-            raise LogfmError(
-                f"the loss is {loss.item()} at step {self.global_step}; lower train.learning_rate and resume"
-            )
+        loss, _, right = self.losses(batch)
         self.log("train_loss", loss.detach(), batch_size=1)
         self.log("train_accuracy", right.float().mean().nan_to_num(0.0), batch_size=1)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Accumulate sums: nats, right guesses, masked tokens, their bytes."""
-        nll, right = self.losses(batch)
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Accumulate sums: nats, right guesses, masked tokens, their bytes; old data has the second loader."""
+        _, nll, right = self.losses(batch)
         size = self.byte_lengths[batch.targets_M].sum()
         count = torch.tensor(float(len(nll)), device=nll.device)
-        self._sums.append(torch.stack([nll.sum(), right.float().sum(), count, size]).double())
+        sums = self._sums.setdefault(("validation_", "old_validation_")[dataloader_idx], [])
+        sums.append(torch.stack([nll.sum(), right.float().sum(), count, size]).double())
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss (nats a token), perplexity, masked accuracy and bits per byte over the whole sample."""
-        sums = torch.stack(self._sums).sum(0)
+        """Log what was measured."""
+        self.log_dict(self.validation_metrics(), batch_size=1)
+
+    def validation_metrics(self) -> dict[str, float]:
+        """Loss (nats a token), perplexity, masked accuracy and bits per byte over each whole sample, of all ranks."""
+        metrics: dict[str, float] = {}
+        for prefix, parts in self._sums.items():
+            gathered = torch.as_tensor(self.all_gather(torch.stack(parts).sum(0))).view(-1, 4)
+            nats, right, count, size = gathered.sum(0).tolist()
+            loss = nats / max(count, 1.0)
+            metrics[f"{prefix}loss"] = loss
+            metrics[f"{prefix}perplexity"] = math.exp(min(loss, 700.0))
+            metrics[f"{prefix}accuracy"] = right / max(count, 1.0)
+            metrics[f"{prefix}bits_per_byte"] = nats / math.log(2) / max(size, 1.0)
         self._sums.clear()
-        gathered = torch.as_tensor(self.all_gather(sums)).view(-1, 4)
-        nats, right, count, size = gathered.sum(0).tolist()
-        loss = nats / max(count, 1.0)
-        self.log_dict(
-            {
-                "validation_loss": loss,
-                "validation_perplexity": math.exp(min(loss, 700.0)),
-                "validation_accuracy": right / max(count, 1.0),
-                "validation_bits_per_byte": nats / math.log(2) / max(size, 1.0),
-            },
-            batch_size=1,
-            rank_zero_only=True,
-        )
+        return metrics
 
     def progress(self) -> float:
         """How much of the run is done, 0 to 1, by its nearest limit; follows the clock where minutes are given."""

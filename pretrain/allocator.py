@@ -1,0 +1,17 @@
+"""How the C library hands out memory in training: freed blocks are used again instead of going back to the system."""
+
+import ctypes
+
+# From malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST = 1 << 30  # bytes
+
+
+def reuse_freed_memory() -> bool:
+    """Keep freed blocks of up to 1 GiB in the heap of this process; whether the system has such a setting (glibc).
+
+    By default every tensor above 32 MiB is mapped anew, page by page, each time it is made. On a virtual machine that
+    took a seventh of a training step. `ReleaseMemory` hands back now and then what is left over.
+    """
+    option = getattr(ctypes.CDLL(None), "mallopt", None)
+    return option is not None and all(option(name, _LARGEST) == 1 for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
