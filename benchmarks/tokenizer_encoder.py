@@ -54,7 +54,7 @@ def bits_per_byte(
     """Train a small encoder once through the texts, and measure it on each set; bf16, one seed."""
     model = build(SIZES, backend.get_vocab_size(), 0, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=1e-5)
-    batches = _batches(hide(backend, training, 0.3, 1))
+    batches = in_batches(hide(backend, training, 0.3, 1))
     order = np.random.default_rng(0).permutation(len(batches))
     for step, number in enumerate(order):
         progress = step / len(order)
@@ -71,7 +71,7 @@ def bits_per_byte(
     with torch.no_grad():
         for name, texts in sets.items():
             nats = size = 0.0
-            for masked in _batches(hide(backend, texts, 0.15, 2)):
+            for masked in in_batches(hide(backend, texts, 0.15, 2)):
                 nats += float(_nats(model, masked).double().sum())
                 size += float(sizes[torch.from_numpy(masked.targets)].sum())
             found[name] = round(float(nats / np.log(2) / size), 3)
@@ -86,7 +86,8 @@ def _nats(model: torch.nn.Module, masked: Masked) -> torch.Tensor:
     return cross_entropy(logits.float(), batch.targets_M, reduction="none")
 
 
-def _batches(hidden: Sequence[Hidden]) -> list[Masked]:
+def in_batches(hidden: Sequence[Hidden]) -> list[Masked]:
+    """Batches of similar length, the hidden positions masked."""
     lengths = np.array([len(ids) for ids, _ in hidden])
     order = np.argsort(lengths, kind="stable")
     return [_masked([hidden[row] for row in rows]) for rows in cut_by_tokens(order, lengths[order], _TOKENS)]

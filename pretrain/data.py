@@ -1,18 +1,19 @@
 """Batches for training: a deterministic endless plan over the token shards, each rank its own part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, repeat
 from pathlib import Path
 from typing import NamedTuple
 
-import datasets
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
 from logfm.configs.schema.pretrain import MaskingConfig
-from logfm.pretrain.masking import Masked, mask_events
-from logfm.pretrain.packing import Packed, cut_by_tokens, pack, plan_batches
+from logfm.pretrain.masking import Masked, leading_spaces, mask_events, maskable_ids
+from logfm.pretrain.packing import Packed, cut_by_tokens, pack, plan_batches, plan_parts, to_device
+from logfm.tokenizer import LogTokenizer
 
 
 class Batch(NamedTuple):
@@ -24,7 +25,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        return Batch(self.packed.to(device), self.positions_M.to(device), self.targets_M.to(device))
+        positions_M, targets_M = to_device(self.positions_M, device), to_device(self.targets_M, device)
+        return Batch(self.packed.to(device), positions_M, targets_M)
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,21 @@ class Masker:
     mask_id: int
     config: MaskingConfig
     seed: int
+    spaced: np.ndarray | None = None
+    """Ids with a leading space, bool (vocabulary,); whole words need them."""
+
+    @classmethod
+    def of(cls, tokenizer: LogTokenizer, config: MaskingConfig, seed: int) -> "Masker":
+        """A masker for a tokenizer's ids."""
+        specials = np.flatnonzero(tokenizer.byte_lengths == 0)
+        maskable = maskable_ids(tokenizer.delimiter_mask, specials, config.delimiters)
+        spaced = leading_spaces(tokenizer.tokens(range(tokenizer.vocab_size)))
+        return cls(maskable, tokenizer.mask_id, config, seed, spaced)
 
     def batch(self, events: list[np.ndarray], number: int, share: float) -> Batch:
         """Mask and pack one batch."""
         rng = np.random.default_rng([self.seed, number])
-        return packed_batch(mask_events(events, self.maskable, self.mask_id, self.config, share, rng))
+        return packed_batch(mask_events(events, self.maskable, self.mask_id, self.config, share, rng, self.spaced))
 
 
 def packed_batch(masked: Masked) -> Batch:
@@ -59,6 +71,8 @@ class Shard:
     """Token ids of one split, memory-mapped by HF `datasets`."""
 
     def __init__(self, folder: Path, split: str) -> None:
+        import datasets
+
         datasets.disable_progress_bars()
         cache = folder.parent / ".cache"
         self._data = datasets.Dataset.from_parquet(
@@ -75,31 +89,115 @@ class Shard:
         return [np.asarray(ids) for ids in self._rows[rows.tolist()]["input_ids"]]
 
 
+@dataclass(frozen=True)
+class Replay:
+    """Old data of which every batch carries `share` of its tokens (Ibrahim et al., 2024, on continued pretraining).
+
+    It runs through passes of its own, however long a pass over the new data is.
+    """
+
+    shard: Shard
+    share: float
+    seed: int
+
+    def plan(self, turn: int, tokens_per_batch: int) -> list[np.ndarray]:
+        """The parts of one pass, rows of the shard each; as many in every pass."""
+        return plan_parts(self.shard.lengths, self.share * tokens_per_batch, self.seed + turn)
+
+    def parts(self, tokens_per_batch: int, first: int, stride: int) -> Iterator[list[np.ndarray]]:
+        """The ids of the old events in batches `first`, `first + stride`, ..., numbered over all ranks."""
+        turn, plan = 0, self.plan(0, tokens_per_batch)
+        for number in count(first, stride):
+            if number // len(plan) != turn:
+                turn = number // len(plan)
+                plan = self.plan(turn, tokens_per_batch)
+            rows = plan[number % len(plan)]
+            yield self.shard.events(np.sort(rows)) if len(rows) else []
+
+
+class Leg(NamedTuple):
+    """A stretch of a run with one number of ranks: the step at its end, the batches that each rank took, the ranks."""
+
+    step: int
+    batches: int
+    ranks: int
+
+
 class TrainBatches(IterableDataset[Batch]):
     """Endless training batches. Batch `n` of rank `r` depends on seed, n, r and the number of ranks alone, so a
     resumed run sets `start` and sees what an unbroken one would have seen.
+
+    With `replay`, a batch has that share of old events; it exceeds `tokens_per_batch` by at most one of them.
+
+    A run that went on with another number of ranks has `legs`: it takes up the plan where the last one left it. No
+    batch comes twice; left out are only those at the end of a pass that do not go round all ranks.
     """
 
-    def __init__(self, shard: Shard, masker: Masker, tokens_per_batch: int, rank: int, ranks: int) -> None:
-        self.shard, self.masker, self.tokens = shard, masker, tokens_per_batch
+    def __init__(
+        self,
+        shard: Shard,
+        masker: Masker,
+        tokens_per_batch: int,
+        rank: int,
+        ranks: int,
+        replay: Replay | None = None,
+    ) -> None:
+        self.shard, self.masker, self.replay = shard, masker, replay
         self.rank, self.ranks = rank, ranks
+        self.tokens_per_batch = tokens_per_batch
+        self.tokens = tokens_per_batch if replay is None else max(1, round(tokens_per_batch * (1 - replay.share)))
         self.start = 0
+        self.legs: Sequence[Leg] = ()
 
     def per_epoch(self) -> int:
-        """Batches of one rank in the first pass over the data."""
-        return len(plan_batches(self.shard.lengths, self.tokens, self.masker.seed)) // self.ranks
+        """Batches of one rank in the first pass over the (new) data."""
+        return len(self._plan(0)) // self.ranks
+
+    def replay_share(self) -> float:
+        """Share of the tokens of a pass that is old data, as the plan has it."""
+        if self.replay is None:
+            return 0.0
+        old = self.replay.shard.lengths.sum() / len(self.replay.plan(0, self.tokens_per_batch))
+        new = self.shard.lengths.sum() / len(self._plan(0))
+        return float(old / (old + new))
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches from number `start` on."""
-        first = 0
-        for epoch in range(2**31):
-            plan = plan_batches(self.shard.lengths, self.tokens, self.masker.seed + epoch)
-            steps = len(plan) // self.ranks
-            for step in range(max(self.start - first, 0), steps):
-                number = (first + step) * self.ranks + self.rank
-                events = self.shard.events(np.sort(plan[step * self.ranks + self.rank]))
-                yield self.masker.batch(events, number, self.masker.config.share)
-            first += steps
+        epoch, used, number = self._place()
+        old = self._old(number + self.rank)
+        for turn in count(epoch):
+            plan = self._plan(turn)[used:]
+            used = 0
+            for first in range(0, len(plan) - self.ranks + 1, self.ranks):
+                events = self.shard.events(np.sort(plan[first + self.rank])) + next(old)
+                yield self.masker.batch(events, number + self.rank, self.masker.config.share)
+                number += self.ranks
+
+    def epochs_done(self) -> float:
+        """Passes over the (new) data that `legs` and `start` amount to."""
+        epoch, used, _ = self._place()
+        return epoch + used / len(self._plan(epoch))
+
+    def _place(self) -> tuple[int, int, int]:
+        """Where to begin: the pass, the batches of its plan that are used up, and all batches that ranks have taken."""
+        epoch = used = number = 0
+        for batches, ranks in [*((leg.batches, leg.ranks) for leg in self.legs), (self.start, self.ranks)]:
+            left = batches
+            while left > 0:
+                room = (len(self._plan(epoch)) - used) // ranks
+                taken = min(left, room)
+                used, number, left = used + taken * ranks, number + taken * ranks, left - taken
+                if left > 0:
+                    epoch, used = epoch + 1, 0
+        return epoch, used, number
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        return plan_batches(self.shard.lengths, self.tokens, self.masker.seed + epoch)
+
+    def _old(self, first: int) -> Iterator[list[np.ndarray]]:
+        if self.replay is None:
+            return repeat([])
+        return self.replay.parts(self.tokens_per_batch, first, self.ranks)
 
 
 class ValidationBatches(IterableDataset[Batch]):
@@ -114,9 +212,11 @@ class ValidationBatches(IterableDataset[Batch]):
         self.rank, self.ranks = rank, ranks
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield this rank's batches; every rank gets as many (the first ones repeat where they don't divide)."""
+        """Yield this rank's batches. Every rank gets as many: where they don't divide, the first ones come again with
+        nothing masked, which counts for nothing.
+        """
         rounds = -(-len(self.batches) // self.ranks)
-        for i in range(rounds):
-            number = (i * self.ranks + self.rank) % len(self.batches)
-            events = self.shard.events(self.batches[number])
-            yield self.masker.batch(events, 2**40 + number, self.masker.config.validation_share)
+        for place in range(self.rank, rounds * self.ranks, self.ranks):
+            number = place % len(self.batches)
+            share = self.masker.config.validation_share if place == number else 0.0
+            yield self.masker.batch(self.shard.events(self.batches[number]), 2**40 + number, share)

@@ -10,13 +10,14 @@ import torch
 from transformers import DebertaV2ForMaskedLM
 from transformers.utils import logging as transformers_logging
 
-from logfm.artifacts import Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
+from logfm.artifacts import MANIFEST, Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.base import parse
 from logfm.configs.schema.pretrain import ModelConfig
 from logfm.errors import UserError
 from logfm.extras import require
 from logfm.pretrain.decoder import MaskDecoder, build_decoder
 from logfm.pretrain.model import build
+from logfm.pretrain.onnx_files import INT8, ONNX, write_onnx
 from logfm.tokenizer import LogTokenizer
 
 _STAGE = "encoder"
@@ -25,31 +26,35 @@ _PREFIXES = ("_forward_module.", "module.", "model.")
 _DECODER = "decoder."
 
 
-def export_run(run: Path, out: Path) -> Manifest:
-    """Export the final weights of a finished run.
+def export_run(run: Path, out: Path, *, onnx: bool = False, int8: bool = False) -> Manifest:
+    """Export the final weights of a finished run, with graphs for ONNX Runtime where asked for (see `write_onnx`).
 
     Raises:
         UserError: not a finished run, or `out` holds something else.
     """
     manifest = read_manifest(run, "pretrain")
-    metrics = {name: value for name, value in manifest.metrics.items() if name.startswith("validation_")}
+    measured = ("validation_", "old_validation_")
+    metrics = {name: value for name, value in manifest.metrics.items() if name.startswith(measured)}
     return _export(
         run / FINAL, parse(ModelConfig, manifest.config["model"], run), manifest.config["data"]["max_tokens"],
         run / "tokenizer", out,
-        inputs={"run": manifest.hash}, licences=manifest.licences, metrics=metrics,
+        inputs={"run": manifest.hash}, licences=manifest.licences, metrics=metrics, onnx=onnx, int8=int8,
     )  # fmt: skip
 
 
-def export_checkpoint(checkpoint: Path, out: Path) -> Manifest:
+def export_checkpoint(checkpoint: Path, out: Path, *, onnx: bool = False, int8: bool = False) -> Manifest:
     """Export any checkpoint (a Lightning file, or a DeepSpeed folder of any ZeRO stage) of a run.
 
-    `checkpoint` may also be the folder of a finished run.
+    `checkpoint` may also be the folder of a finished run, or an encoder folder, which is copied. `onnx` and `int8` add
+    graphs for ONNX Runtime (see `write_onnx`).
 
     Raises:
         UserError: no checkpoint there, or one without its run's configuration and tokenizer.
     """
-    if (checkpoint / "manifest.json").exists():
-        return export_run(checkpoint, out)
+    if (checkpoint / MANIFEST).exists():
+        if read_manifest(checkpoint).stage == _STAGE:
+            return _copy(checkpoint, out, onnx=onnx, int8=int8)
+        return export_run(checkpoint, out, onnx=onnx, int8=int8)
     run = checkpoint.parent.parent
     if not checkpoint.exists() or not (run / "config.json").exists():
         raise UserError("no checkpoint of a pretraining run", checkpoint, "Give RUN/checkpoints/NAME.ckpt or RUN.")
@@ -57,7 +62,7 @@ def export_checkpoint(checkpoint: Path, out: Path) -> Manifest:
     config = parse(ModelConfig, document["model"], run / "config.json")
     return _export(
         checkpoint, config, document["data"]["max_tokens"], run / "tokenizer", out,
-        inputs={"checkpoint": _hash(checkpoint)}, licences=document["licences"],
+        inputs={"checkpoint": checkpoint_hash(checkpoint)}, licences=document["licences"], onnx=onnx, int8=int8,
     )  # fmt: skip
 
 
@@ -71,8 +76,10 @@ def _export(
     inputs: dict[str, str],
     licences: list[str] | None = None,
     metrics: dict[str, Any] | None = None,
+    onnx: bool = False,
+    int8: bool = False,
 ) -> Manifest:
-    settings = {"model": config.dump(), "trained_tokens": trained_tokens}
+    settings = {"model": config.dump(), "trained_tokens": trained_tokens, **_graphs(onnx, int8)}
     done = finished(out, stage_key(_STAGE, settings, 0, inputs))
     if done is not None:
         return done
@@ -91,7 +98,35 @@ def _export(
         work.licences.update(licences or [])
         work.metrics.update(metrics or {})
         write_encoder(model, tokenizer, trained_tokens, work.path, decoder)
+        if onnx or int8:
+            write_onnx(work.path, int8)
     return read_manifest(out)
+
+
+def _copy(encoder: Path, out: Path, *, onnx: bool, int8: bool) -> Manifest:
+    """An encoder folder once more, with other graphs or none."""
+    manifest = read_manifest(encoder, _STAGE)
+    own = {name: value for name, value in manifest.config.items() if name != "graphs"}
+    settings, inputs = {**own, **_graphs(onnx, int8)}, {"encoder": manifest.hash}
+    done = finished(out, stage_key(_STAGE, settings, 0, inputs))
+    if done is not None:
+        return done
+    with produce(out, stage=_STAGE, config=settings, inputs=inputs) as work:
+        work.licences.update(manifest.licences)
+        work.metrics.update(manifest.metrics)
+        for name in manifest.outputs:
+            if not name.startswith((ONNX, INT8)):
+                (work.path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(encoder / name, work.path / name)
+        if onnx or int8:
+            write_onnx(work.path, int8)
+    return read_manifest(out)
+
+
+def _graphs(onnx: bool, int8: bool) -> dict[str, list[str]]:
+    """What a manifest says of graphs: nothing where there are none."""
+    found = ["onnx"] * (onnx or int8) + ["int8"] * int8
+    return {"graphs": found} if found else {}
 
 
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -166,7 +201,8 @@ def write_encoder(
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _hash(checkpoint: Path) -> str:
+def checkpoint_hash(checkpoint: Path) -> str:
+    """SHA-256 of a checkpoint's file, or of the files of a sharded one."""
     if checkpoint.is_file():
         return file_hash(checkpoint)
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file())

@@ -50,6 +50,16 @@ class MaskingConfig(Config):
     """Of the chosen tokens, the share left as it is."""
     delimiters: bool = False
     """Mask delimiter tokens too (uniform masking, the baseline)."""
+    whole_words: bool = False
+    """Mask whole fields, in training and in validation: all tokens of one between two delimiters, or none."""
+
+    @model_validator(mode="after")
+    def _has_fields(self) -> "MaskingConfig":
+        if self.whole_words and self.delimiters:
+            raise ValueError("whole_words needs delimiters between words: set delimiters to false")
+        if self.random_share + self.keep_share > 1:
+            raise ValueError("random_share and keep_share exceed the chosen tokens")
+        return self
 
 
 class DataConfig(Config):
@@ -92,6 +102,11 @@ class TrainConfig(Config):
     """Largest gradient norm."""
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     """Numeric precision of the products."""
+    compile: bool = False
+    """Compile the layers with `torch.compile`: fewer passes over memory, after minutes of compiling. Needs a C++
+    compiler on the CPU, Triton on a GPU."""
+    activation_checkpointing: bool = False
+    """Compute each layer twice instead of keeping its activations: less memory, about a third more time."""
     strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
     """How several devices share the work."""
     zero_stage: Literal[1, 2, 3] = 2
@@ -102,10 +117,30 @@ class TrainConfig(Config):
     """Processes on this machine."""
     nodes: int = Field(1, gt=0)
     """Machines."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """What DeepSpeed keeps in the host's memory instead of the GPU's: the optimizer's state, or, with ZeRO stage 3, that
+    and the parameters. Changes nothing on a CPU."""
+    timeout_minutes: float = Field(10.0, gt=0)
+    """Minutes that a process waits for the others before the run ends with an error."""
     validate_every: int = Field(200, gt=0)
     """Optimizer steps between validations."""
     checkpoint_every: int = Field(100, gt=0)
     """Optimizer steps between checkpoints."""
+    patience: int | None = Field(None, gt=0)
+    """Validations in a row without a lower loss after which the run ends. It then exports the weights of its best
+    validation; a run that ends at a limit exports its last ones, which the learning-rate decay has reached."""
+    spike_factor: float | None = Field(50.0, gt=1)
+    """A step whose gradient norm is above so many times the running median is a spike: it is not taken, and a second
+    one in a row returns the run to its last checkpoint. Null: only what is not finite."""
+    spike_sigma: float | None = Field(6.0, gt=0)
+    """The same for a loss so many standard deviations above its running median."""
+    max_spikes: int = Field(20, ge=0)
+    """Spikes after which the run fails."""
+    peak_flops: float | None = Field(None, gt=0)
+    """FLOP/s of one device at `precision`, for the model FLOP utilisation; by default known or measured."""
+    logger: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
+    """Where metrics go besides history.jsonl. The services are set up by their own environment variables: W&B by
+    WANDB_MODE, WANDB_PROJECT and others, MLflow by MLFLOW_TRACKING_URI, which it needs."""
 
     @model_validator(mode="after")
     def _ends(self) -> "TrainConfig":
@@ -113,6 +148,12 @@ class TrainConfig(Config):
             raise ValueError("give one of steps, epochs and minutes, or the run never ends")
         if self.warmup_share + self.decay_share > 1:
             raise ValueError("warmup_share and decay_share exceed the run")
+        if self.compile and self.strategy == "deepspeed" and self.zero_stage == 3:
+            raise ValueError("compile does not go with zero_stage 3, which gathers weights as modules are called")
+        if self.offload != "none" and self.strategy != "deepspeed":
+            raise ValueError("offload needs strategy deepspeed")
+        if self.offload == "parameters" and self.zero_stage != 3:
+            raise ValueError("offload of parameters needs zero_stage 3")
         return self
 
 
@@ -146,3 +187,5 @@ class PretrainConfig(Config):
     start: StartConfig | None = None
     """Continue from an encoder instead of random weights; `tokenizer` is then the encoder's own (its folder holds it)
     or one made from it by `logfm tokenizer extend`."""
+    resume: Path | None = None
+    """Folder made by `logfm export --world-size`: go on with an unfinished run on another number of processes."""

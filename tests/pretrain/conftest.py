@@ -15,7 +15,7 @@ from logfm.corpus.store import Corpus
 from logfm.tokenizer import train
 
 
-def write_corpus(folder, texts, sources=None, times=True):
+def write_corpus(folder, texts, sources=None, times=True, licence="CC0-1.0"):
     """A corpus artifact in the layout that `logfm.corpus.Corpus` reads."""
     start = datetime(2026, 1, 5, tzinfo=UTC)
     rows = [
@@ -25,7 +25,7 @@ def write_corpus(folder, texts, sources=None, times=True):
         for i, text in enumerate(texts)
     ]  # fmt: skip
     with produce(folder, stage="corpus", config={}, inputs={"texts": str(hash(tuple(texts)))}) as work:
-        work.licences.add("CC0-1.0")
+        work.licences.add(licence)
         for name in ("events", "views"):
             (work.path / name).mkdir()
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), work.path / "events" / "part-00000.parquet")
@@ -58,7 +58,7 @@ def tokenizer_folder(corpus, tmp_path_factory):
     return out
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def configure(corpus, tokenizer_folder):
     """A function that makes a tiny configuration for a folder, with changes by section."""
 
