@@ -4,17 +4,14 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import orjson
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from logfm.artifacts import (
@@ -31,18 +28,31 @@ from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.console import say
 from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
-from logfm.pretrain import export
-from logfm.pretrain.callbacks import History, ReleaseMemory, StopWhenDone, read_history
-from logfm.pretrain.data import Masker, Shard, TrainBatches, ValidationBatches
+from logfm.pretrain import continuing, continuing_report, export
+from logfm.pretrain.allocator import reuse_freed_memory
+from logfm.pretrain.callbacks import (
+    best_checkpoint,
+    read_history,
+    restore,
+    saved_steps,
+    side_concerns,
+    stopped_early,
+)
+from logfm.pretrain.compiling import compile_layers
+from logfm.pretrain.continuing import Start
+from logfm.pretrain.data import Masker, Replay, Shard, TrainBatches, ValidationBatches
 from logfm.pretrain.decoder import build_decoder
-from logfm.pretrain.masking import maskable_ids
+from logfm.pretrain.loggers import build_logger, finish
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.module import MaskedLanguageModel
-from logfm.pretrain.strategy import build_strategy, global_rank, uses_cpu
+from logfm.pretrain.resuming import State, TakeUp, open_state
+from logfm.pretrain.saving import clear_unfinished, one_line
+from logfm.pretrain.strategy import build_strategy, check_launch, global_rank, plugins, uses_cpu
 from logfm.pretrain.tokens import build_tokens
 from logfm.tokenizer import LogTokenizer
 
 _STAGE = "pretrain"
+_TOKENS, _REPLAY = "tokens", "replay"
 _WAIT_SECONDS = 3600.0
 # Warnings about Lightning's own use of torch, and about metrics that are reduced by hand here.
 _NOISE = (
@@ -74,82 +84,142 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
         UserError: missing or mismatched inputs, or an `out` that holds something else.
         LogfmError: the loss became NaN.
     """
-    corpus, tokenizer = Corpus.open(config.corpus), LogTokenizer.load(config.tokenizer)
+    check_launch(config.train)
+    tokenizer = LogTokenizer.load(config.tokenizer)
+    start = None if config.start is None else continuing.open_start(config.start, tokenizer)
+    if start is not None:
+        config = continuing.with_sizes(config, start.encoder)
     rank = global_rank()
-    tokens_folder, run_folder, encoder_folder = (config.out / name for name in ("tokens", "run", "encoder"))
-    if rank == 0:
-        build_tokens(corpus, tokenizer, tokens_folder, config.data, config.seed)
-    tokens = _await_manifest(tokens_folder)
-    if tokens.inputs["tokenizer"] != tokenizer.hash:
-        raise UserError("the token shards were made by another tokenizer", tokens_folder, "Choose another out.")
-    settings = config.model_dump(mode="json", exclude={"corpus", "tokenizer", "out"})
-    inputs = {"tokens": tokens.hash, "tokenizer": tokenizer.hash}
+    run_folder, encoder_folder = config.out / "run", config.out / "encoder"
+    sources = _sources(config, tokenizer, start)
+    data_keys = {"tokenizer": tokenizer.hash} | {name: manifest.key for name, manifest in sources.items()}
+    state = None if config.resume is None else open_state(config, data_keys)
+    if state is not None:
+        sources["state"] = state.manifest
+    inputs = {"tokenizer": tokenizer.hash} | {name: manifest.hash for name, manifest in sources.items()}
+    licences = {licence for manifest in sources.values() for licence in manifest.licences}
+    paths: dict[str, Any] = dict.fromkeys(("corpus", "tokenizer", "out", "resume"), True)
+    paths["start"] = {"encoder", "replay"}
+    settings = config.model_dump(mode="json", exclude=paths)
     if finished(run_folder, stage_key(_STAGE, settings, config.seed, inputs)) is None:
         if rank > 0:
-            _fit(config, tokenizer, tokens_folder, partial_folder(run_folder))
+            _fit(config, tokenizer, start, state, partial_folder(run_folder))
             return None
         with produce(
             run_folder, stage=_STAGE, config=settings, inputs=inputs, seed=config.seed, resumable=True
         ) as work:
-            work.licences.update(tokens.licences)
+            work.licences.update(licences)
             # Any checkpoint can then be exported with what lies beside it.
-            facts = config.model_dump(mode="json") | {"licences": tokens.licences}
+            facts = config.model_dump(mode="json") | {"licences": sorted(licences), "data_keys": data_keys}
+            facts["legs"] = [] if state is None else [list(leg) for leg in state.legs]
             write_atomic(work.path / "config.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
             tokenizer.save(work.path / "tokenizer")
-            work.metrics.update(_fit(config, tokenizer, tokens_folder, work.path))
+            work.metrics.update(_fit(config, tokenizer, start, state, work.path))
+            if start is not None:
+                say(continuing_report.write({"this run": work.path}, work.path / "report.html"))
     if rank > 0:
         return None
     encoder = export.export_run(run_folder, encoder_folder)
-    return Outcome(tokens, read_manifest(run_folder), encoder)
+    return Outcome(sources["tokens"], read_manifest(run_folder), encoder)
 
 
-def _fit(config: PretrainConfig, tokenizer: LogTokenizer, tokens: Path, folder: Path) -> Mapping[str, Any]:
-    train = config.train
+def _sources(config: PretrainConfig, tokenizer: LogTokenizer, start: Start | None) -> dict[str, Manifest]:
+    """What the run learns from: the token shards, made where they are missing, and the encoder it starts from."""
+    sources = {"tokens": _tokens(config.corpus, tokenizer, config.out / _TOKENS, config)}
+    if start is not None:
+        sources["encoder"] = start.manifest
+        if start.config.replay is not None:
+            sources["replay"] = _tokens(start.config.replay, tokenizer, config.out / _REPLAY, config)
+    return sources
+
+
+def _tokens(corpus: Path, tokenizer: LogTokenizer, folder: Path, config: PretrainConfig) -> Manifest:
+    opened = Corpus.open(corpus)
+    if global_rank() == 0:
+        build_tokens(opened, tokenizer, folder, config.data, config.seed)
+    tokens = _await_manifest(folder)
+    if tokens.inputs["tokenizer"] != tokenizer.hash:
+        raise UserError("the token shards were made by another tokenizer", folder, "Choose another out.")
+    return tokens
+
+
+def _fit(
+    config: PretrainConfig, tokenizer: LogTokenizer, start: Start | None, state: State | None, folder: Path
+) -> Mapping[str, Any]:
+    train, tokens = config.train, config.out / _TOKENS
+    replay = None if start is None or start.config.replay is None else config.out / _REPLAY
     ranks = train.devices * train.nodes
-    masker = Masker(
-        maskable_ids(tokenizer.delimiter_mask, np.flatnonzero(tokenizer.byte_lengths == 0), config.masking.delimiters),
-        tokenizer.mask_id,
-        config.masking,
-        config.seed,
-    )
+    if uses_cpu(train):
+        reuse_freed_memory()
+    masker = Masker.of(tokenizer, config.masking, config.seed)
     rank = global_rank()
-    batches = TrainBatches(Shard(tokens, "train"), masker, config.data.tokens_per_batch, rank, ranks)
-    held_out = ValidationBatches(
-        Shard(tokens, "validation"),
-        masker,
-        config.data.tokens_per_batch,
-        config.data.validation_tokens,
-        rank,
-        ranks,
-    )
+    size = config.data.tokens_per_batch
+    share = 0.0 if start is None else start.config.replay_share
+    old = Replay(Shard(replay, "train"), share, config.seed) if replay is not None and share > 0 else None
+    batches = TrainBatches(Shard(tokens, "train"), masker, size, rank, ranks, old)
+    held_out = [
+        ValidationBatches(Shard(part, "validation"), masker, size, config.data.validation_tokens, rank, ranks)
+        for part in (tokens, replay)
+        if part is not None
+    ]
     if batches.per_epoch() < 1:
         raise UserError(
             f"fewer batches than processes ({ranks})", tokens, "Lower data.tokens_per_batch or train.devices."
         )
-    steps = _steps(config, batches.per_epoch() // train.accumulate)
+    if state is not None:
+        batches.legs = state.legs
+    steps = _steps(config, batches.per_epoch() // train.accumulate, batches)
     model = build(config.model, tokenizer.vocab_size, tokenizer.pad_id, config.seed)
     decoder = build_decoder(config.model, config.seed)
+    if start is not None:
+        continuing.take_weights(model, decoder, start.encoder, tokenizer)
+    if train.compile:
+        compile_layers(model)
     module = MaskedLanguageModel(model, decoder, train, steps, tokenizer.byte_lengths)
     parameters = count_parameters(module)
     if rank == 0:
         _announce(module, parameters, batches, steps)
-    trainer = _trainer(config, folder, steps)
+    loaders = [DataLoader(data, batch_size=None) for data in held_out]
+    first: list[lightning.Callback] = [] if start is None else [continuing.MeasureStart(folder, loaders)]
     resume = _resume(folder / CHECKPOINTS, batches, train.accumulate)
-    loaders = [DataLoader(data, batch_size=None) for data in (batches, held_out)]
-    trainer.fit(module, loaders[0], loaders[1], ckpt_path=resume)
+    take_up = None if state is None or resume is not None else TakeUp(state, train.accumulate, folder)
+    trainer = _trainer(config, tokenizer.vocab_size, folder, steps, first if take_up is None else [take_up, *first])
+    if take_up is not None:
+        take_up.counters(trainer, module)
+    with one_line(ranks, train.timeout_minutes):
+        return {"parameters": parameters, **_train(trainer, module, batches, loaders, folder, resume)}
+
+
+def _train(
+    trainer: lightning.Trainer,
+    module: MaskedLanguageModel,
+    batches: TrainBatches,
+    loaders: list[DataLoader[Any]],
+    folder: Path,
+    resume: Path | None,
+) -> dict[str, Any]:
+    trainer.fit(module, DataLoader(batches, batch_size=None), loaders, ckpt_path=resume)
     if trainer.interrupted:
         raise LogfmError("training was interrupted; the same command resumes it")
+    best = best_checkpoint(folder / CHECKPOINTS)
+    exported = trainer.global_step
+    if stopped_early(trainer) and best is not None:
+        exported = restore(trainer, best)
     # Saved first: validation makes DeepSpeed start again for inference, without optimiser shards to save.
     trainer.save_checkpoint(folder / export.FINAL, weights_only=True)
-    trainer.validate(module, loaders[1], verbose=False)
-    return {"parameters": parameters, **_metrics(read_history(folder), trainer.callback_metrics)}
+    trainer.validate(module, loaders, verbose=False)
+    metrics = _metrics(read_history(folder), trainer.callback_metrics)
+    finish(trainer.loggers)
+    return {"replay_share": batches.replay_share(), "exported_step": exported, **metrics}
 
 
-def _steps(config: PretrainConfig, steps_per_epoch: int) -> int:
-    """Optimizer steps until the nearer of the limits that count steps."""
+def _steps(config: PretrainConfig, steps_per_epoch: int, batches: TrainBatches) -> int:
+    """Optimizer steps until the nearer of the limits that count steps, those before a change of ranks included."""
     limits = [config.train.steps or 2**31]
     if config.train.epochs is not None:
-        limits.append(max(1, round(config.train.epochs * max(1, steps_per_epoch))))
+        done = batches.legs[-1].step if batches.legs else 0
+        left = config.train.epochs - batches.epochs_done()
+        limits.append(done + max(1, round(left * max(1, steps_per_epoch))))
     return min(limits)
 
 
@@ -158,8 +228,8 @@ def _announce(module: MaskedLanguageModel, parameters: dict[str, int], batches: 
     start = time.monotonic()
     sample = next(iter(batches))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=module.train_config.precision != "32-true"):
-        nll, _ = module.losses(sample)
-    nll.sum().backward()
+        loss, _, _ = module.losses(sample)
+    loss.backward()
     module.zero_grad(set_to_none=True)
     seconds = time.monotonic() - start
     tokens = int(batches.shard.lengths.sum())
@@ -174,28 +244,21 @@ def _announce(module: MaskedLanguageModel, parameters: dict[str, int], batches: 
     )
 
 
-def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trainer:
+def _trainer(
+    config: PretrainConfig, vocab_size: int, folder: Path, steps: int, first: Sequence[lightning.Callback] = ()
+) -> lightning.Trainer:
     train = config.train
     # Lightning's own lines (devices, tips) drown what people need to see; warnings still come.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    checkpoints = ModelCheckpoint(
-        folder / CHECKPOINTS,
-        filename="{step}",
-        monitor="step",
-        mode="max",
-        save_top_k=2,
-        every_n_train_steps=train.checkpoint_every,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
     return lightning.Trainer(
         accelerator="cpu" if uses_cpu(train) else "gpu",
         devices=train.devices,
         num_nodes=train.nodes,
         strategy=build_strategy(train),
+        plugins=plugins(train),
         precision=train.precision,
         max_steps=steps,
         gradient_clip_val=train.gradient_clip,
@@ -204,8 +267,8 @@ def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trai
         num_sanity_val_steps=0,
         accumulate_grad_batches=train.accumulate,
         log_every_n_steps=10,
-        logger=TensorBoardLogger(folder, name=None, version="tensorboard"),
-        callbacks=[checkpoints, History(folder, every=10), StopWhenDone(), ReleaseMemory()],
+        logger=build_logger(config, folder),
+        callbacks=[*first, *side_concerns(config, vocab_size, folder, folder / CHECKPOINTS)],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -216,17 +279,22 @@ def _trainer(config: PretrainConfig, folder: Path, steps: int) -> lightning.Trai
 
 def _resume(folder: Path, batches: TrainBatches, accumulate: int) -> Path | None:
     """The newest checkpoint, and the data's position set to it."""
-    steps = sorted((int(path.stem.partition("=")[2]), path) for path in folder.glob("step=*.ckpt"))
-    if not steps:
+    if global_rank() == 0:
+        clear_unfinished(folder)
+    saved = saved_steps(folder)
+    if not saved:
         return None
-    step, path = steps[-1]
-    batches.start = step * accumulate
+    step = max(saved)
+    before = batches.legs[-1].step if batches.legs else 0
+    batches.start = (step - before) * accumulate
     say(f"resuming at step {step}")
-    return path
+    return saved[step]
 
 
 def _metrics(history: list[dict[str, Any]], last: Mapping[str, Any]) -> dict[str, Any]:
-    final = {name: float(value) for name, value in last.items() if name.startswith("validation_")}
+    measured = ("validation_", "old_validation_")
+    final = {name: float(value) for name, value in last.items() if name.startswith(measured)}
+    final |= {f"start_{name}": row[name] for row in history[:1] if row["step"] == 0 for name in final if name in row}
     done = history[-1] if history else {"step": 0, "tokens": 0, "tokens_per_second": 0.0}
     return {**final, **{name: done[name] for name in ("step", "tokens", "tokens_per_second")}}
 

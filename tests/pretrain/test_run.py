@@ -72,7 +72,7 @@ def test_it_learns_and_its_folder_opens_elsewhere(configure, tmp_path):
     encoder = load_encoder(tmp_path / "encoder")
     texts = ["Jan  5 10:00:00 host1 sshd[4]: session opened for user root from 10.0.1.1", "", "é \x00 [MASK]"]
     ids = encoder.tokenizer.encode_batch(texts)
-    ours = encoder.mean_pool(ids)
+    ours = encoder.pool(ids)
 
     from transformers import AutoModel, AutoTokenizer
 
@@ -161,7 +161,7 @@ def test_a_run_stops_when_its_minutes_are_over(configure, tmp_path):
     assert 0 < outcome.run.metrics["step"] < 100_000
     last = read_history(tmp_path / "run")[-1]
     assert "validation_loss" in last
-    assert [row for row in read_history(tmp_path / "run") if "train_loss" in row][-1]["learning_rate"] < 0.005
+    assert last["learning_rate"] < 0.005
 
 
 def test_a_nan_loss_ends_the_run_in_one_line(configure, tmp_path):
@@ -204,7 +204,7 @@ def test_deepspeed_on_two_processes_equals_one_with_the_same_global_batch(config
     shards = list((run / "checkpoints" / "final.ckpt").rglob("*optim_states.pt"))
     assert len(shards) == 2
     encoder = load_encoder(tmp_path / "two" / "encoder")
-    assert len(encoder.mean_pool(encoder.tokenizer.encode_batch(["session opened for user root"]))[0]) == 32
+    assert len(encoder.pool(encoder.tokenizer.encode_batch(["session opened for user root"]))[0]) == 32
     recorded = json.loads((tmp_path / "two" / "run" / "manifest.json").read_text())["metrics"]
     one = pretrain(configure(tmp_path / "one", data={"tokens_per_batch": 512}, train={"steps": 4, "accumulate": 2}))
     assert recorded["validation_loss"] == pytest.approx(one.run.metrics["validation_loss"], rel=1e-4)
