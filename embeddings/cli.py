@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from logfm.embeddings import LogEncoder
 
-index_app = typer.Typer(help="Build an index over events, and add to it.", no_args_is_help=True)
+index_app = typer.Typer(help="Build an index over events, add to it, delete from it.", no_args_is_help=True)
 
 _Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, a corpus, vectors of `embed`, or -.")
@@ -21,6 +21,11 @@ _IndexEncoder = Annotated[
     str | None, typer.Option("--encoder", help="The same encoder under another name; by default the index knows.")
 ]
 _Truncation = Annotated[str, typer.Option("--truncation", help="Of long texts: error, head, head_tail or chunk.")]
+_Backend = Annotated[str, typer.Option("--backend", help="Of an encoder folder: torch, onnx or onnx-int8.")]
+_Layers = Annotated[
+    str, typer.Option("--layers", help="Whose states count: last, a layer's number, or last:N for the mean of N.")
+]
+_Pooling = Annotated[str, typer.Option("--pooling", help="Of the tokens' states: mean, first or max.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -29,14 +34,22 @@ def embed_command(
     out: Annotated[Path, typer.Option("--out", help="Parquet file to write.")],
     encoder: _EncoderUri = "nano",
     truncation: _Truncation = "head",
+    backend: _Backend = "torch",
+    layers: _Layers = "last",
+    pooling: _Pooling = "mean",
+    engine: Annotated[str, typer.Option("--engine", help="local, or ray: workers of a Ray cluster.")] = "local",
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Of Ray; by default all.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Encode events and write their vectors, with the keys that lead back to file and byte."""
-    from logfm.console import emit_json, say
-    from logfm.embeddings.embed import embed
+    """Encode events and write their vectors, with the keys that lead back to file and byte.
 
-    loaded = _load(encoder, truncation)
-    rows = embed(inputs, loaded, out)
+    A run that was stopped goes on where it was: give the same command again.
+    """
+    from logfm.console import emit_json, say
+    from logfm.embeddings.embed import embed, known_engine
+
+    loaded = _load(encoder, truncation, backend=backend, layers=layers, pooling=pooling)
+    rows = embed(inputs, loaded, out, engine=known_engine(engine), workers=workers)
     _tell_cuts(loaded)
     say(f"vectors: {out} ({rows} events, {loaded.dim} dimensions)")
     if as_json:
@@ -49,7 +62,11 @@ def index_build(
     index: Annotated[Path, typer.Option("--index", help="Folder to write.")],
     encoder: _EncoderUri = "nano",
     kind: Annotated[str, typer.Option("--kind", help="auto, flat, hnsw or ivfpq.")] = "auto",
+    words: Annotated[bool, typer.Option("--bm25/--no-bm25", help="Keep words for --mode bm25 and hybrid.")] = True,
     truncation: _Truncation = "head",
+    backend: _Backend = "torch",
+    layers: _Layers = "last",
+    pooling: _Pooling = "mean",
     as_json: _Json = False,
 ) -> None:
     """Build a search index over any input."""
@@ -57,8 +74,8 @@ def index_build(
     from logfm.configs.schema.embeddings import IndexConfig
     from logfm.embeddings.index import build
 
-    config = parse(IndexConfig, {"kind": kind}, "--kind")
-    loaded = _load(encoder, truncation)
+    config = parse(IndexConfig, {"kind": kind, "bm25": words}, "--kind")
+    loaded = _load(encoder, truncation, backend=backend, layers=layers, pooling=pooling)
     _tell_index(index, build(inputs, loaded, index, config).metrics, as_json)
     _tell_cuts(loaded)
 
@@ -77,23 +94,56 @@ def index_add(
     _tell_index(index, add(index, inputs, loaded).metrics, as_json)
 
 
+@index_app.command("delete")
+def index_delete(
+    index: Annotated[Path, typer.Option("--index", help="Folder of the index.")],
+    where: Annotated[str | None, typer.Option("--where", help="SQL condition, such as host = 'web1'.")] = None,
+    ids: Annotated[list[str] | None, typer.Option("--ids", help="An event_id. Repeatable.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Delete events from an index: no search finds them again."""
+    from logfm.artifacts import read_manifest
+    from logfm.console import emit_json, say
+    from logfm.embeddings.index import delete
+
+    before = read_manifest(index, "index").metrics["events"]
+    metrics = delete(index, where, ids or ()).metrics
+    say(f"index: {index} ({before - metrics['events']} events deleted, {metrics['events']} left)")
+    if as_json:
+        emit_json({"index": str(index), "deleted": before - metrics["events"], **metrics})
+
+
 def search_command(
     index: Annotated[Path, typer.Argument(help="Folder of the index.")],
     query: Annotated[str, typer.Argument(help="A log line, or words.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Events to show.")] = 10,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", help="By meaning (vector), words (bm25) or both (hybrid, unless there are no words)."),
+    ] = None,
     where: Annotated[str | None, typer.Option("--where", help="SQL condition, such as host = 'web1'.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Earliest time, such as 2026-01-05T10:00 (UTC).")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Latest time, not included.")] = None,
     encoder: _IndexEncoder = None,
     as_json: _Json = False,
 ) -> None:
-    """Find the events nearest in meaning to a text."""
+    """Find the events that answer a text best."""
     from dataclasses import asdict
 
     from logfm.console import emit_json, markup_safe, stdout
-    from logfm.embeddings.search import search
+    from logfm.embeddings.filters import parse_time
+    from logfm.embeddings.search import Index, known_mode
 
+    times = {
+        "since": None if since is None else parse_time(since, "--since"),
+        "until": None if until is None else parse_time(until, "--until"),
+    }
     if not (index / "manifest.json").exists() and (index / "index" / "manifest.json").exists():
         index = index / "index"  # the folder of a quickstart
-    hits = search(index, query, k, where, None if encoder is None else _load(encoder))
+    loaded = None if encoder is None else _load(encoder)
+    chosen = None if mode is None else known_mode(mode)
+    opened = Index.open(index, loaded)
+    hits = opened.search(query, k, where, mode=chosen or ("hybrid" if opened.has_words else "vector"), **times)
     if as_json:
         emit_json({"query": query, "hits": [asdict(hit) for hit in hits]})
         return
@@ -176,12 +226,12 @@ def explain_command(
         say("the line is longer than the encoder reads: only its beginning is judged")
 
 
-def _load(uri: str, truncation: str = "head") -> "LogEncoder":
+def _load(uri: str, truncation: str = "head", **options: str) -> "LogEncoder":
     from logfm.configs.base import parse
     from logfm.configs.schema.embeddings import EncoderConfig
     from logfm.embeddings import LogEncoder
 
-    return LogEncoder.load(uri, parse(EncoderConfig, {"truncation": truncation}, "--truncation"))
+    return LogEncoder.load(uri, parse(EncoderConfig, {"truncation": truncation, **options}, "the options"))
 
 
 def _tell_cuts(encoder: "LogEncoder") -> None:

@@ -1,5 +1,7 @@
 """`--where`: an SQL condition over a sidecar, run by DuckDB without access to files, extensions or Python objects."""
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,30 +10,77 @@ import pyarrow.dataset as ds
 from logfm.errors import UserError
 from logfm.extras import require
 
-_CLOSED = {
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",
-}
+# In this order: access is closed before the settings are. Without a temporary directory a condition that needs more
+# than the memory fails; with one, DuckDB writes into the working directory even when access is closed.
+_CLOSED = (
+    "SET TimeZone = 'UTC'",
+    "SET temp_directory = ''",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET python_enable_replacements = false",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
 
 
-def matching_rows(sidecar: Path, where: str) -> np.ndarray:
-    """Rows (int64, ascending) of a sidecar that meet a condition; times without a zone are UTC.
+@dataclass(frozen=True)
+class Filter:
+    """Which events may be found: those that meet every part that is given."""
+
+    where: str | None = None
+    """An SQL condition over the columns of `embed.KEYS`; times without a zone are UTC."""
+    since: datetime | None = None
+    """The earliest time, included."""
+    until: datetime | None = None
+    """The latest time, not included."""
+
+    @property
+    def all(self) -> bool:
+        """Whether it lets every event through."""
+        return self == Filter()
+
+
+def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
+    """A mask, bool (rows,), of the events of a sidecar that a filter lets through.
+
+    The condition is one expression: it can add no clause and no second statement, and reads nothing but the events.
 
     Raises:
         UserError: DuckDB refuses the condition.
     """
     duckdb = require("duckdb", "embed")
-    with duckdb.connect(":memory:", config=_CLOSED) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET lock_configuration = true")
+    with duckdb.connect(":memory:") as connection:
+        for setting in _CLOSED:
+            connection.execute(setting)
         events = connection.from_arrow(ds.dataset(sidecar, format="parquet"))
+        columns = ", ".join(name for name in events.columns if name != "row")
         try:
-            # One expression, not a piece of a statement: it can add no clause and no second statement.
-            rows = events.filter(where).project("row").fetchnumpy()["row"]
+            found = events
+            for bound, comparison in ((which.since, ">="), (which.until, "<")):
+                if bound is not None:
+                    found = found.filter(f"timestamp {comparison} TIMESTAMPTZ '{_utc(bound).isoformat()}'")
+            if which.where is not None:
+                found = found.filter(which.where)
+            numbers = found.project("row").fetchnumpy()["row"]
         except duckdb.Error as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            columns = ", ".join(name for name in events.columns if name != "row")
             raise UserError(f"--where: {reason}", fix=f"The columns are {columns}.") from error
-    return np.sort(np.asarray(rows, dtype=np.int64))
+    mask = np.zeros(rows, dtype=bool)
+    mask[np.asarray(numbers, dtype=np.int64)] = True
+    return mask
+
+
+def parse_time(text: str, option: str) -> datetime:
+    """A date or time in ISO 8601, UTC unless it names a zone.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return _utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise UserError(f"{option} is no date or time", text, "Write it as 2026-01-05 or 2026-01-05T10:00.") from error
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

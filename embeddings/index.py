@@ -1,10 +1,11 @@
-"""Build an index over any input, and add to it. Nothing half-written is ever read: the manifest names what counts.
+"""Build an index over any input, add to it, delete from it: the manifest names what counts.
 
-DIR/manifest.json lists the files of every segment with their SHA-256; a segment is written beside them, renamed into
-place and then listed, so that a killed `add` leaves the index as it was.
+DIR/manifest.json lists the files of every segment with their SHA-256; a segment, or a list of deleted rows, is written
+beside them and then listed, so that a killed `add` or `delete` leaves the index as it was.
 """
 
 import fcntl
+import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from logfm.artifacts import (
@@ -26,15 +30,17 @@ from logfm.artifacts import (
     write_atomic,
 )
 from logfm.configs.schema.embeddings import IndexConfig
-from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, sync, vectors
+from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, vectors
+from logfm.embeddings.parts import sync
 from logfm.embeddings.encoder import LogEncoder
-from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, search, segments_of
-from logfm.embeddings.segments import EVENTS, Segment, write_segment
+from logfm.embeddings.filters import Filter, matching
+from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, search, segments_of, verify
+from logfm.embeddings.segments import DELETED, EVENTS, FAISS, Segment, deleted, deleted_file, write_segment
 from logfm.embeddings.tfidf import TfidfBackend
 from logfm.errors import UserError
 from logfm.extras import require
 
-__all__ = ["Hit", "Index", "add", "build", "search"]
+__all__ = ["Hit", "Index", "add", "build", "delete", "search"]
 
 _ADDING = ".adding"
 
@@ -48,8 +54,8 @@ def build(inputs: Sequence[Input], encoder: LogEncoder, out: Path, config: Index
     Raises:
         UserError: no events, `out` is taken, or a package is missing.
     """
-    require("faiss", "cpu")
     config = config or IndexConfig()
+    _packages(config)
     check_place(out, inputs)
     hashes = input_hashes(inputs)
     fit(encoder, inputs, config.fit_texts)
@@ -74,24 +80,25 @@ def build(inputs: Sequence[Input], encoder: LogEncoder, out: Path, config: Index
 
 
 def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None) -> Manifest:
-    """Add the events of an input that the index does not hold yet, as a new segment; returns the new manifest.
+    """Add the events of an input that the index never held, as a new segment; returns the new manifest.
 
     The encoder is the index's own unless given. Killed at any moment, the index answers as before and the same
-    command completes it.
+    command completes it. An event that was deleted stays out.
 
     Raises:
-        UserError: not an index, a damaged one, another encoder, or another process is adding.
+        UserError: not an index, a damaged one, another encoder, or another process is changing it.
     """
-    require("faiss", "cpu")
     folder = Path(folder)
     encoder = encoder_of(folder, read_manifest(folder, STAGE), encoder)
     hashes = input_hashes(inputs)
     with _locked(folder):
         manifest = read_manifest(folder, STAGE)
         names = segments_of(manifest)
-        _clean(folder, names)
-        seen = _known(folder, names)
         config = IndexConfig.model_validate(manifest.config["index"])
+        _packages(config)
+        verify(folder, manifest, but=FAISS)
+        _clean(folder, manifest, names)
+        seen = _known(folder, names)
         new = _name(1 + max(int(name.rpartition("-")[2]) for name in names))
         written = write_segment(folder / _ADDING, vectors(inputs, encoder, seen), encoder.dim, config, small=True)
         if written is None:
@@ -111,10 +118,76 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None
     return updated
 
 
+def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> Manifest:
+    """Delete the events that meet an SQL condition (as `Index.search` takes it) or have one of the event_ids.
+
+    No search finds them from then on, and `add` does not bring them back; their text stays on the disk until the
+    index is built again. Killed at any moment, the index answers as before and the same command completes it.
+    Returns the new manifest.
+
+    Raises:
+        UserError: neither is given, not an index, a damaged one, a condition that DuckDB refuses, or another process
+            is changing it.
+    """
+    if where is None and not ids:
+        raise UserError("say what to delete", fix="Give --where or --ids.")
+    folder = Path(folder)
+    read_manifest(folder, STAGE)
+    with _locked(folder):
+        manifest = read_manifest(folder, STAGE)
+        names = segments_of(manifest)
+        verify(folder, manifest, but=FAISS)
+        _clean(folder, manifest, names)
+        outputs = dict(manifest.outputs)
+        segments = []
+        for name, segment in zip(names, manifest.metrics["segments"], strict=True):
+            gone = _chosen(folder / name / EVENTS, where, ids)
+            before = deleted(folder, manifest, name)
+            after = gone if before is None else gone | before
+            if after.sum() > (0 if before is None else before.sum()):
+                old = deleted_file(manifest, name)
+                number = 1 if old is None else 1 + int(Path(old).stem.removeprefix(DELETED))
+                new = f"{name}/{DELETED}{number:06}.npy"
+                write_atomic(folder / new, _array(after))
+                outputs = {listed: file for listed, file in outputs.items() if listed != old}
+                outputs[new] = _file(folder / new)
+            segments.append({**segment, "deleted": int(after.sum())})
+        metrics = {**manifest.metrics, "events": _live(segments), "segments": segments}
+        updated = manifest.model_copy(update={"outputs": outputs, "metrics": metrics})
+        write_atomic(folder / MANIFEST, updated.model_dump_json(indent=1).encode())
+    return updated
+
+
+def _packages(config: IndexConfig) -> None:
+    require("faiss", "cpu")
+    if config.bm25:
+        require("bm25s", "embed")
+
+
+def _chosen(sidecar: Path, where: str | None, ids: Sequence[str]) -> np.ndarray:
+    """A mask, bool (rows,), of the events of a sidecar that meet a condition or have one of the ids."""
+    rows = pq.read_metadata(sidecar).num_rows
+    chosen = np.zeros(rows, dtype=bool) if where is None else matching(sidecar, rows, Filter(where))
+    if ids:
+        column = pq.read_table(sidecar, columns=["event_id"])["event_id"]
+        chosen |= pc.is_in(column, value_set=pa.array(ids, pa.string())).to_numpy()
+    return chosen
+
+
+def _array(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
 def _metrics(before: list[dict[str, Any]], written: Segment, skipped: int, encoder: LogEncoder) -> dict[str, Any]:
-    segments = [*before, {"events": written.rows, "kind": written.kind, "recall_at_10": written.recall}]
-    total = sum(segment["events"] for segment in segments)
-    return {"events": total, "segments": segments, "skipped": skipped, "cut": encoder.counts.cut}
+    new = {"events": written.rows, "deleted": 0, "kind": written.kind, "recall_at_10": written.recall}
+    segments = [*before, new]
+    return {"events": _live(segments), "segments": segments, "skipped": skipped, "cut": encoder.counts.cut}
+
+
+def _live(segments: Sequence[dict[str, Any]]) -> int:
+    return sum(segment["events"] - segment.get("deleted", 0) for segment in segments)
 
 
 def _name(number: int) -> str:
@@ -140,11 +213,18 @@ def _known(folder: Path, names: Sequence[str]) -> Seen:
     return seen
 
 
-def _clean(folder: Path, names: Sequence[str]) -> None:
-    """Remove what a killed `add` left: a segment that the manifest does not name was never part of the index."""
+def _clean(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
+    """Remove what a killed run left, and replaced lists of deleted rows: what the manifest does not name is no part.
+
+    It is done before a change and not after one, so that a reader who has just read the manifest finds its files.
+    """
     for path in folder.glob("segment-*"):
         if path.name not in names:
             shutil.rmtree(path)
+            continue
+        for file in path.iterdir():
+            if f"{path.name}/{file.name}" not in manifest.outputs:
+                file.unlink()
     if (folder / _ADDING).exists():
         shutil.rmtree(folder / _ADDING)
 
@@ -156,6 +236,6 @@ def _locked(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise UserError("another process is adding to this index", folder) from None
+        raise UserError("another process is changing this index", folder) from None
     finally:
         os.close(handle)

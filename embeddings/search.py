@@ -1,33 +1,43 @@
-"""Search an index: cosine over every segment, exact SQL filters, hits that lead back to file and byte."""
+"""Search an index by meaning, by words or by both; exact SQL filters; hits that lead back to file and byte."""
 
 import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Literal, cast, get_args
 
 import numpy as np
 
 from logfm.artifacts import Manifest, file_hash, read_manifest
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.embeddings import bm25
 from logfm.embeddings.encoder import LogEncoder
-from logfm.embeddings.filters import matching_rows
-from logfm.embeddings.segments import EVENTS, FAISS, normalised
-from logfm.embeddings.sidecar import Sidecar
+from logfm.embeddings.filters import Filter, matching
+from logfm.embeddings.fusion import reciprocal_rank_fusion
+from logfm.embeddings.nearest import Allowed, Vectors
+from logfm.embeddings.segments import EVENTS, FAISS, deleted, normalised
+from logfm.embeddings.sidecar import Record, Sidecar
 from logfm.errors import UserError
-from logfm.extras import require
 
 STAGE = "index"
 ENCODER = "encoder"
 """Folder inside an index for an encoder that exists nowhere else (fitted tfidf)."""
-# Up to so many allowed events a graph or compressed index is searched exhaustively: its shortcuts assume that most
-# events are allowed, and lose hits where few are.
-_EXHAUSTIVE = 50_000
+Mode = Literal["vector", "bm25", "hybrid"]
+# Places of each ranking that hybrid search fuses, at least.
+_DEPTH = 100
+# Of the ranking by words, hybrid search takes what scores at least this share of the best: events that share only
+# fragments of an address with the query would otherwise beat the address itself by their place among the vectors.
+_WORDS = 0.7
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Hit:
-    """One event found. `score` is the cosine of its vector and the query's, in [-1, 1]."""
+    """One event found. `score` is the cosine of its vector and the query's in [-1, 1] by vector, its BM25 score by
+    bm25, and the sum of its reciprocal ranks by hybrid."""
 
     score: float
     event_id: str
@@ -39,25 +49,23 @@ class Hit:
     host: str | None
 
 
-_COLUMNS = tuple(name for name in Hit.__dataclass_fields__ if name != "score")
-
-
 @dataclass(frozen=True)
-class _Open:
-    """A segment in memory: its FAISS index and its sidecar."""
-
-    index: Any
+class _Segment:
+    vectors: Vectors
     sidecar: Sidecar
+    words: bm25.Words | None
+    alive: Allowed | None
+    """The rows that were not deleted; None where none was."""
 
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """An opened index; safe to search from several threads."""
+    """An opened index; safe to search from several threads. What is added or deleted later is not seen."""
 
     path: Path
     manifest: Manifest
     encoder: LogEncoder
-    _segments: list[_Open] = field(repr=False)
+    _segments: list[_Segment] = field(repr=False)
 
     @classmethod
     def open(cls, path: str | Path, encoder: LogEncoder | None = None) -> "Index":
@@ -70,66 +78,162 @@ class Index:
         """
         folder = Path(path)
         manifest = read_manifest(folder, STAGE)
-        faiss = require("faiss", "cpu")
-        opened = []
-        for name, file in manifest.outputs.items():
-            if file_hash(folder / name) != file.sha256:
-                raise UserError("damaged index: a file has changed", folder / name, "Build the index again.")
-        for name in segments_of(manifest):
-            index = faiss.read_index(str(folder / name / FAISS))
-            opened.append(_Open(index, Sidecar(folder / name / EVENTS, _COLUMNS)))
-        return cls(folder, manifest, encoder_of(folder, manifest, encoder), opened)
+        names = segments_of(manifest)
+        verify(folder, manifest)
+        encoder = encoder_of(folder, manifest, encoder)
+        return cls(folder, manifest, encoder, [_open(folder, manifest, name) for name in names])
 
     @property
     def events(self) -> int:
-        """Number of events in the index."""
-        return sum(segment.index.ntotal for segment in self._segments)
+        """Number of events that can be found."""
+        return sum(segment.vectors.rows if segment.alive is None else segment.alive.count for segment in self._segments)
 
-    def search(self, query: str, k: int = 10, where: str | None = None) -> list[Hit]:
-        """The `k` events nearest to a text, best first; fewer where fewer are allowed.
+    @property
+    def has_words(self) -> bool:
+        """Whether the index can be searched by words, and so in both ways at once."""
+        return all(segment.words is not None for segment in self._segments)
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        where: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        mode: Mode = "vector",
+    ) -> list[Hit]:
+        """The `k` events that answer a text best, best first; fewer where fewer are allowed.
 
         `where` is an SQL condition over the columns of `embed.KEYS`, such as `host = 'web1' AND timestamp >
-        '2024-05-01'` (times are UTC).
+        '2024-05-01'` (times are UTC); `since` is included, `until` is not. `mode` ranks by meaning ("vector"), by
+        words ("bm25", which returns only events that share one with the query), or by both ("hybrid").
 
         Raises:
-            UserError: `k` below 1, an empty query, or a condition that DuckDB refuses.
+            UserError: `k` below 1, an empty query, an unknown mode, a condition that DuckDB refuses, or words of an
+                index that was built without them.
         """
-        if not query.strip():
-            raise UserError("the query is empty")
-        return self.search_vectors(self.encoder.encode([query]), k, where)[0]
+        return self.search_texts([query], k, where, since=since, until=until, mode=mode)[0]
 
-    def search_vectors(self, vectors: np.ndarray, k: int = 10, where: str | None = None) -> list[list[Hit]]:
-        """`search` for each row of float32 (queries, dim).
+    def search_texts(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        where: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        mode: Mode = "vector",
+    ) -> list[list[Hit]]:
+        """`search` for each of several texts, which is faster than one by one.
+
+        Raises:
+            UserError: as `search`.
+        """
+        _check(k, mode)
+        if not all(query.strip() for query in queries):
+            raise UserError("the query is empty")
+        allowed = self._allowed(Filter(where, since, until))
+        if mode == "vector":
+            return self._search_vectors(self.encoder.encode(queries), k, allowed)
+        depth = k if mode == "bm25" else max(k, _DEPTH)
+        words = self._words
+        found = [bm25.best(words, query, depth, allowed) for query in queries]
+        if mode == "hybrid":
+            nearest = self._nearest(normalised(self.encoder.encode(queries)), depth, allowed)
+            words_ids = (ids[scores >= _WORDS * scores.max(initial=0)] for scores, ids in found)
+            pairs = zip(nearest[1], words_ids, strict=True)
+            found = [reciprocal_rank_fusion([ids, near[near >= 0]], k) for near, ids in pairs]
+        return self._hits([scores for scores, _ in found], [ids for _, ids in found])
+
+    def search_vectors(
+        self,
+        vectors: np.ndarray,
+        k: int = 10,
+        where: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[list[Hit]]:
+        """`search` by meaning for each row of float32 (queries, dim).
 
         Raises:
             UserError: as `search`, or vectors of another width.
         """
-        if k < 1:
-            raise UserError("-k must be at least 1", k)
+        _check(k, "vector")
         width = int(self.manifest.config["encoder"]["dim"])
         if vectors.ndim != 2 or vectors.shape[1] != width:
             raise UserError(f"the index holds vectors of width {width}", f"got shape {vectors.shape}")
-        queries = normalised(vectors)
-        found: list[list[tuple[float, int, int]]] = [[] for _ in queries]
-        for number, segment in enumerate(self._segments):
-            allowed = None if where is None else matching_rows(segment.sidecar.path, where)
-            for query, pairs in enumerate(_nearest(segment.index, queries, k, allowed)):
-                found[query] += [(score, number, row) for score, row in pairs]
-        best = [sorted(pairs, key=lambda hit: (-hit[0], hit[1:]))[:k] for pairs in found]
-        records = [
-            segment.sidecar.records([row for pairs in best for _, owner, row in pairs if owner == number])
-            for number, segment in enumerate(self._segments)
+        return self._search_vectors(vectors, k, self._allowed(Filter(where, since, until)))
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The id after the last one of each segment."""
+        return list(accumulate(segment.vectors.rows for segment in self._segments))
+
+    @property
+    def _words(self) -> list[bm25.Words]:
+        words = [segment.words for segment in self._segments if segment.words is not None]
+        if len(words) < len(self._segments):
+            raise UserError("the index was built without words", self.path, "Search with --mode vector.")
+        return words
+
+    def _allowed(self, which: Filter) -> list[Allowed | None]:
+        """For each segment the rows that may be found, None for all."""
+        if which.all:
+            return [segment.alive for segment in self._segments]
+        # Masks are not kept: a condition may depend on the present time.
+        return [_matching(segment, which) for segment in self._segments]
+
+    def _search_vectors(self, vectors: np.ndarray, k: int, allowed: Sequence[Allowed | None]) -> list[list[Hit]]:
+        return self._hits(*self._nearest(normalised(vectors), k, allowed))
+
+    def _nearest(self, queries: np.ndarray, k: int, allowed: Sequence[Allowed | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and ids, each (queries, at most k), best first; id -1 for none."""
+        parts = [
+            segment.vectors.nearest(queries, k, rows) for segment, rows in zip(self._segments, allowed, strict=True)
         ]
-        return [[Hit(score=score, **records[number][row]) for score, number, row in pairs] for pairs in best]
+        if len(parts) == 1:
+            return parts[0]
+        firsts = [0, *self._ends[:-1]]
+        scores = np.concatenate([found for found, _ in parts], axis=1)
+        ids = np.concatenate(
+            [np.where(rows < 0, -1, rows + first) for (_, rows), first in zip(parts, firsts, strict=True)], axis=1
+        )
+        order = np.lexsort((ids, -scores))[:, :k]
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+
+    def _hits(self, scores: Iterable[np.ndarray], ids: Iterable[np.ndarray]) -> list[list[Hit]]:
+        """The events of each query; all are read in the order of their rows, each once."""
+        rankings = [(one.tolist(), numbers.tolist()) for one, numbers in zip(scores, ids, strict=True)]
+        wanted = sorted({number for _, numbers in rankings for number in numbers if number >= 0})
+        records: dict[int, Record] = {}
+        first = 0
+        for segment, end in zip(self._segments, self._ends, strict=True):
+            inside = wanted[bisect_left(wanted, first) : bisect_left(wanted, end)]
+            rows = inside if not first else [number - first for number in inside]
+            records.update(zip(inside, segment.sidecar.records(rows), strict=True))
+            first = end
+        return [
+            [Hit(score, *records[number]) for score, number in zip(*ranking, strict=True) if number >= 0]
+            for ranking in rankings
+        ]
 
 
 def search(
-    index: str | Path, query: str, k: int = 10, where: str | None = None, encoder: LogEncoder | None = None
+    index: str | Path,
+    query: str,
+    k: int = 10,
+    where: str | None = None,
+    encoder: LogEncoder | None = None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    mode: Mode = "vector",
 ) -> list[Hit]:
     """Open an index and search it once: see `Index.open` and `Index.search`."""
-    if k < 1:
-        raise UserError("-k must be at least 1", k)
-    return Index.open(index, encoder).search(query, k, where)
+    _check(k, mode)
+    return Index.open(index, encoder).search(query, k, where, since=since, until=until, mode=mode)
 
 
 def segments_of(manifest: Manifest) -> list[str]:
@@ -143,6 +247,18 @@ def segments_of(manifest: Manifest) -> list[str]:
     if not names or any(f"{name}/{EVENTS}" not in manifest.outputs for name in names):
         raise UserError("damaged index: the manifest names no segment", fix="Build the index again.")
     return names
+
+
+def verify(folder: Path, manifest: Manifest, but: str = "") -> None:
+    """Compare the files that a manifest lists with their SHA-256, all or all but those of one name.
+
+    Raises:
+        UserError: one has changed.
+    """
+    for name, file in manifest.outputs.items():
+        path = folder / name
+        if path.name != but and file_hash(path) != file.sha256:
+            raise UserError("damaged index: a file has changed", path, "Build the index again.")
 
 
 def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | None) -> LogEncoder:
@@ -163,40 +279,35 @@ def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | None) -> 
     return encoder
 
 
-def _nearest(index: Any, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[list[tuple[float, int]]]:
-    """Score and row of the nearest in one segment, for each query."""
-    faiss = require("faiss", "cpu")
-    if allowed is not None and not len(allowed):
-        return [[] for _ in queries]
-    top = min(k, index.ntotal if allowed is None else len(allowed))
-    if allowed is not None and isinstance(index, faiss.IndexHNSW) and len(allowed) <= _EXHAUSTIVE:
-        scores, found = _exact(index, queries, top, allowed)
-    else:
-        scores, found = index.search(queries, top, params=_parameters(index, top, allowed))
-    return [
-        [(float(score), int(row)) for score, row in zip(*pair, strict=True) if row >= 0]
-        for pair in zip(scores, found, strict=True)
-    ]
+def known_mode(name: str) -> Mode:
+    """The name of a way to search, checked.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in get_args(Mode):
+        raise UserError("no such way to search", name, f"Take --mode {', '.join(get_args(Mode))}.")
+    return cast(Mode, name)
 
 
-def _parameters(index: Any, top: int, allowed: np.ndarray | None) -> Any:
-    """FAISS search parameters: the id selector, and a breadth that fits `top`."""
-    faiss = require("faiss", "cpu")
-    options: dict[str, Any] = {}
-    if allowed is not None:
-        mask = np.zeros(index.ntotal, dtype=bool)
-        mask[allowed] = True
-        options["sel"] = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-    if isinstance(index, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(efSearch=max(index.hnsw.efSearch, 2 * top), **options)
-    if isinstance(index, faiss.IndexIVF):
-        few = allowed is not None and len(allowed) <= _EXHAUSTIVE
-        return faiss.SearchParametersIVF(nprobe=index.nlist if few else index.nprobe, **options)
-    return faiss.SearchParameters(**options) if options else None
+def _check(k: int, mode: str) -> None:
+    known_mode(mode)
+    if k < 1:
+        raise UserError("-k must be at least 1", k)
 
 
-def _exact(index: Any, queries: np.ndarray, top: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    vectors = index.reconstruct_batch(np.ascontiguousarray(allowed, dtype=np.int64))
-    scores = queries @ vectors.T
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    return np.take_along_axis(scores, order, axis=1), allowed[order]
+def _open(folder: Path, manifest: Manifest, name: str) -> _Segment:
+    vectors = Vectors.open(folder / name / FAISS)
+    has_words = any(listed.startswith(f"{name}/{bm25.PREFIX}") for listed in manifest.outputs)
+    gone = deleted(folder, manifest, name)
+    return _Segment(
+        vectors=vectors,
+        sidecar=Sidecar(folder / name / EVENTS),
+        words=bm25.Words.open(folder / name, vectors.rows) if has_words else None,
+        alive=None if gone is None else Allowed(~gone),
+    )
+
+
+def _matching(segment: _Segment, which: Filter) -> Allowed:
+    mask = matching(segment.sidecar.path, segment.vectors.rows, which)
+    return Allowed(mask if segment.alive is None else mask & segment.alive.mask)

@@ -1,6 +1,8 @@
-"""One segment of an index: a FAISS file over L2-normalised vectors, and a Parquet sidecar of the events, row by row."""
+"""One segment of an index: a FAISS file over L2-normalised vectors, a Parquet sidecar of the events, row by row, and
+their words for BM25."""
 
 import math
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from logfm.artifacts import Manifest
 from logfm.configs.schema.embeddings import IndexConfig
-from logfm.embeddings.embed import matrix, sync
+from logfm.embeddings.bm25 import WordWriter
+from logfm.embeddings.embed import matrix
+from logfm.embeddings.parts import sync
+from logfm.embeddings.nearest import has_gpu
 from logfm.errors import UserError
 from logfm.extras import require
 
 FAISS = "faiss.index"
 EVENTS = "events.parquet"
+DELETED = "deleted-"
 Kind = Literal["flat", "hnsw", "ivfpq"]
 # Rows of a Parquet row group: a hit costs the reading of one.
 _GROUP = 8192
@@ -49,11 +56,9 @@ def write_segment(
     """
     folder.mkdir(parents=True)
     raw = folder / "vectors.raw"
-    rows = _spool(folder / EVENTS, raw, batches)
+    rows = _spool(folder / EVENTS, raw, batches, WordWriter(folder) if config.bm25 else None)
     if not rows:
-        raw.unlink()
-        (folder / EVENTS).unlink(missing_ok=True)
-        folder.rmdir()
+        shutil.rmtree(folder)
         return None
     kind = choose(rows, config, small)
     vectors = np.memmap(raw, dtype=np.float32, mode="r", shape=(rows, dim))
@@ -63,7 +68,7 @@ def write_segment(
     faiss.write_index(index, str(folder / FAISS))
     del vectors
     raw.unlink()
-    for path in (folder / FAISS, folder / EVENTS, folder):
+    for path in (*folder.iterdir(), folder):
         sync(path)
     return Segment(rows, kind, recall)
 
@@ -83,6 +88,17 @@ def choose(rows: int, config: IndexConfig, small: bool = False) -> Kind:
     return config.kind
 
 
+def deleted(folder: Path, manifest: Manifest, name: str) -> np.ndarray | None:
+    """A mask, bool (rows,), of the deleted rows of a segment; None where there are none."""
+    listed = deleted_file(manifest, name)
+    return None if listed is None else np.load(folder / listed, allow_pickle=False)
+
+
+def deleted_file(manifest: Manifest, name: str) -> str | None:
+    """The file that a manifest lists for the deleted rows of a segment."""
+    return next((listed for listed in manifest.outputs if listed.startswith(f"{name}/{DELETED}")), None)
+
+
 def normalised(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1 (float32, a copy); rows of zeros stay zero."""
     found = np.array(vectors, dtype=np.float32, order="C")
@@ -90,8 +106,8 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
     return np.divide(found, lengths, out=found, where=lengths > 0)
 
 
-def _spool(sidecar: Path, raw: Path, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write events to the sidecar and normalised vectors to a raw file; the number of rows."""
+def _spool(sidecar: Path, raw: Path, batches: Iterable[pa.RecordBatch], words: WordWriter | None) -> int:
+    """Write events to the sidecar, normalised vectors to a raw file, and the words; the number of rows."""
     rows = 0
     writer = None
     with raw.open("wb") as vectors:
@@ -102,10 +118,14 @@ def _spool(sidecar: Path, raw: Path, batches: Iterable[pa.RecordBatch]) -> int:
                 writer = writer or pq.ParquetWriter(sidecar, events.schema, compression="zstd")
                 writer.write_batch(events, row_group_size=_GROUP)
                 vectors.write(normalised(matrix(batch)).tobytes())
+                if words is not None:
+                    words.add(batch["text"].to_pylist())
                 rows += batch.num_rows
         finally:
             if writer is not None:
                 writer.close()
+    if words is not None:
+        words.close()
     return rows
 
 
@@ -125,6 +145,8 @@ def _build(vectors: np.ndarray, kind: Kind, config: IndexConfig) -> Any:
         # "np": no polysemous training, which takes most of the time and serves a search by Hamming distance only.
         index = faiss.index_factory(dim, f"IVF{cells},PQ{codes}np", metric)
         index.nprobe = max(8, cells // 16)
+        if has_gpu():
+            index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(dim))
         index.train(_sample(vectors, max(256 * cells, _PQ_ROWS), config.seed))
     for start in range(0, rows, _CHUNK):
         index.add(np.ascontiguousarray(vectors[start : start + _CHUNK]))

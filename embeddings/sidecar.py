@@ -1,19 +1,47 @@
 """The events of a segment by row: row groups are read when a hit needs them, and kept."""
 
 import threading
-from collections import OrderedDict
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-_KEPT = 256
-"""Row groups in memory at most, so about two million events."""
+COLUMNS = ("event_id", "text", "source", "file", "offset", "timestamp", "host")
+"""What `Sidecar.records` gives, in this order."""
+_KEPT = 2**29
+"""Bytes of row groups in memory at most, for each segment."""
+# Columns of few different values, which become Python objects once in a row group.
+_FEW = ("source", "file", "host")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_TIME = int(np.iinfo(np.int64).min)
+_ROW = Struct("=qqqqiiiii")
+_LONG, _SHORT = ("start", "stop", "offset", "seconds"), ("micros", "length", *_FEW)
+_PACKED = np.dtype([*((name, "=i8") for name in _LONG), *((name, "=i4") for name in _SHORT)])
+
+Record = tuple[str, str, str, str, int, datetime | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A row group, packed row by row: hits are at random places, and each array more is a cache miss more."""
+
+    first: int
+    rows: bytes
+    """For each row what _LONG and _SHORT name: its span of `content`, the time, and its places in `values`."""
+    content: bytes
+    """UTF-8 of each event_id with its text."""
+    values: tuple[list[Any], list[Any], list[Any]]
+    """The different values of each of _FEW."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,40 +49,65 @@ class Sidecar:
     """A segment's Parquet file; safe to read from several threads."""
 
     path: Path
-    columns: tuple[str, ...]
-    _groups: OrderedDict[int, pa.Table] = field(default_factory=OrderedDict, repr=False)
+    _groups: dict[int, _Group] = field(default_factory=dict, repr=False)
     # A Parquet reader keeps a position in its file, which threads may not share.
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.path)
+        return pq.ParquetFile(self.path, read_dictionary=list(_FEW))
 
     @cached_property
-    def _ends(self) -> np.ndarray:
-        """The row after the last one of each row group, int64 (groups,)."""
+    def _ends(self) -> list[int]:
+        """The row after the last one of each row group."""
         metadata = self._file.metadata
-        return np.cumsum([metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)])
+        return list(accumulate(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)))
 
-    def records(self, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """The events of some rows, by row; `rows` may come in any order and repeat."""
-        wanted = np.unique(np.asarray(rows, dtype=np.int64))
-        groups = np.searchsorted(self._ends, wanted, side="right")
-        found: dict[int, dict[str, Any]] = {}
-        for group in np.unique(groups):
-            inside = wanted[groups == group]
-            table = self._group(int(group))
-            first = int(self._ends[group]) - table.num_rows
-            records = table.take(pa.array(inside - first)).to_pylist()
-            found.update(zip(inside.tolist(), records, strict=True))
+    def records(self, rows: Sequence[int]) -> list[Record]:
+        """The values of COLUMNS at some rows, which ascend."""
+        found: list[Record] = []
+        end = 0
+        for row in rows:
+            if row >= end:
+                number = bisect_right(self._ends, row)
+                group = self._groups.get(number) or self._read(number)
+                packed, content, first, end = group.rows, group.content, group.first, self._ends[number]
+                sources, files, hosts = group.values
+            start, stop, offset, seconds, micros, length, source, file, host = _ROW.unpack_from(
+                packed, _ROW.size * (row - first)
+            )
+            both = content[start:stop].decode()
+            time = None if seconds == _NO_TIME else _EPOCH + timedelta(0, seconds, micros)
+            found.append((both[:length], both[length:], sources[source], files[file], offset, time, hosts[host]))
         return found
 
-    def _group(self, number: int) -> pa.Table:
+    def _read(self, number: int) -> _Group:
         with self._lock:
-            table = self._groups.pop(number, None)
-            if table is None:
-                table = self._file.read_row_group(number, columns=list(self.columns))
-            self._groups[number] = table
-            if len(self._groups) > _KEPT:
-                self._groups.popitem(last=False)
-        return table
+            table = self._file.read_row_group(number, columns=list(COLUMNS))
+            found = _group(table, self._ends[number] - table.num_rows)
+            self._groups[number] = found
+            while len(self._groups) > 1 and sum(len(group.content) for group in self._groups.values()) > _KEPT:
+                del self._groups[next(iter(self._groups))]
+        return found
+
+
+def _group(table: pa.Table, first: int) -> _Group:
+    columns = {name: pa.concat_arrays(table[name].chunks) for name in COLUMNS}
+    ids, texts = (columns[name].cast(pa.large_string()) for name in ("event_id", "text"))
+    content = pc.binary_join_element_wise(ids, texts, pa.scalar("", pa.large_string()))
+    ends = np.cumsum(pc.binary_length(content).to_numpy())
+    rows = np.empty(table.num_rows, dtype=_PACKED)
+    rows["stop"] = ends
+    rows["start"][0], rows["start"][1:] = 0, ends[:-1]
+    rows["length"] = pc.utf8_length(ids).to_numpy()
+    rows["offset"] = columns["offset"].to_numpy()
+    times = columns["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    rows["seconds"], rows["micros"] = np.divmod(times.fill_null(0).to_numpy(), 1_000_000)
+    rows["seconds"][times.is_null().to_numpy(zero_copy_only=False)] = _NO_TIME
+    values = []
+    for name in _FEW:
+        dictionary = columns[name].dictionary.to_pylist()
+        rows[name] = columns[name].indices.fill_null(len(dictionary)).to_numpy()
+        values.append([*dictionary, None])
+    source, file, host = values
+    return _Group(first, rows.tobytes(), bytes(content.buffers()[2]), (source, file, host))

@@ -10,6 +10,18 @@ from logfm.configs import Config
 class EncoderConfig(Config):
     """How texts become vectors, whatever the encoder."""
 
+    backend: Literal["torch", "onnx", "onnx-int8"] = "torch"
+    """What runs an encoder folder: PyTorch, or ONNX Runtime on the files that `logfm export --onnx --int8` writes.
+    8-bit vectors have a hash of their own."""
+
+    layers: str = Field(default="last", pattern=r"^(last|[0-9]{1,4}|last:[1-9][0-9]{0,3})$")
+    """Whose states become the vector (encoders trained by logfm): the last layer's, those of a layer by its number (1 is
+    the first, 0 what goes into it), or, as last:N, the mean of the last N."""
+
+    pooling: Literal["mean", "first", "max"] = "mean"
+    """How the states of a text's tokens become one (encoders trained by logfm): their mean, that of [CLS], or the maximum
+    of each dimension."""
+
     truncation: Literal["error", "head", "head_tail", "chunk"] = "head"
     """What happens to a text longer than the encoder reads: refuse it, keep its beginning, keep its beginning and its
     end, or encode consecutive pieces and average them by their tokens. How many were cut is always counted."""
@@ -59,6 +71,9 @@ class IndexConfig(Config):
 
     breadth: int = Field(default=128, ge=1)
     """Candidates that hnsw holds while it builds and searches."""
+
+    bm25: bool = True
+    """Keep the words of the events too, for search by BM25 and hybrid search."""
 
     fit_texts: int = Field(default=20_000, ge=1)
     """Texts from the start of the input that tfidf is fitted on."""

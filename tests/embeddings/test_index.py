@@ -1,11 +1,8 @@
 """Indexes: what they find, filters, growth, damage, and a kill in the middle."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import orjson
@@ -15,11 +12,12 @@ import pytest
 
 from logfm.artifacts import read_manifest
 from logfm.configs.schema.embeddings import IndexConfig
+from logfm.corpus.events import SCHEMA
 from logfm.embeddings import Index, LogEncoder
 from logfm.embeddings.embed import embed
 from logfm.embeddings.index import add, build, search
 from logfm.embeddings.segments import choose, normalised
-from logfm.embeddings.sidecar import Sidecar
+from logfm.embeddings.sidecar import COLUMNS, Sidecar
 from logfm.errors import UserError
 from tests.embeddings.samples import log_lines, write_log
 
@@ -255,60 +253,6 @@ def test_another_file_of_the_same_name_is_not_taken_for_known(tmp_path, letters)
     assert add(tmp_path / "index", [log]).metrics["events"] == 20
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {modules!r})
-from logfm.embeddings import index
-import killing_encoder
-stop = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
-if {moment!r} == "encoding":
-    killing_encoder.encoder.stop = stop
-else:
-    index.write_atomic = stop
-index.add({folder!r}, [{log!r}])
-"""
-
-ENCODER = """
-import numpy as np
-
-class Encoder:
-    dim, hash, stop = 4, "fixed", None
-
-    def encode(self, texts):
-        if self.stop and len(texts) < 4096:
-            self.stop()
-        return np.array([[len(text), text.count("a"), text.count("1"), 1] for text in texts], dtype=np.float32)
-
-encoder = Encoder()
-"""
-
-
-@pytest.mark.parametrize("moment", ["encoding", "before the manifest"])
-def test_a_killed_add_leaves_the_index_and_a_rerun_completes_it(tmp_path, monkeypatch, moment):
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "killing_encoder.py").write_text(ENCODER)
-    monkeypatch.syspath_prepend(str(modules))
-    monkeypatch.delitem(sys.modules, "killing_encoder", raising=False)
-    lines = log_lines(6000)
-    encoder = LogEncoder.load("py:killing_encoder:encoder")
-    log = write_log(tmp_path / "app.log", lines[:50])
-    folder = tmp_path / "index"
-    build([log], encoder, folder)
-    before = search(folder, lines[7], k=60)
-    write_log(tmp_path / "app.log", lines)
-    script = KILLED.format(modules=str(modules), moment=moment, folder=str(folder), log=log)
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONSAFEPATH": "1"}, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert (folder / (".adding" if moment == "encoding" else "segment-000002")).exists()
-    assert search(folder, lines[7], k=60) == before
-    assert len(before) == 50
-    assert add(folder, [log]).metrics["events"] == 6000
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "segment-000001", "segment-000002"]
-    hits = search(folder, lines[7], k=6000)
-    assert len({hit.event_id for hit in hits}) == 6000
-
-
 def test_a_name_in_the_manifest_is_checked_before_faiss_reads(tmp_path, letters):
     """A swapped FAISS file is refused by its hash, even where its size is the same."""
     log = write_log(tmp_path / "app.log", log_lines(20))
@@ -335,12 +279,25 @@ def test_threads_search_one_opened_index(tmp_path, letters):
         assert list(pool.map(lambda line: Index.search(index, line, 3), lines[:40])) == alone
 
 
-def test_a_sidecar_gives_rows_of_any_group_in_any_order(tmp_path, monkeypatch):
-    path = tmp_path / "events.parquet"
-    pq.write_table(pa.table({"text": [f"line {row}" for row in range(100)]}), path, row_group_size=7)
-    monkeypatch.setattr("logfm.embeddings.sidecar._KEPT", 2)
-    opened = Sidecar(path, ("text",))
-    rows = [99, 0, 6, 7, 50, 0, 98]
-    assert opened.records(rows) == {row: {"text": f"line {row}"} for row in rows}
-    assert opened.records(range(100)) == {row: {"text": f"line {row}"} for row in range(100)}
-    assert opened.records([]) == {}
+def test_a_sidecar_gives_rows_of_any_group(tmp_path, monkeypatch):
+    monkeypatch.setattr("logfm.embeddings.sidecar._KEPT", 2000)
+    moment = datetime(2026, 1, 5, 10, 0, 0, 123456, tzinfo=UTC)
+    records = [
+        (
+            f"id{row}",
+            "" if row == 3 else f"zeile {row} \N{EURO SIGN}" * (row % 4 + 1),
+            "syslog",
+            f"file{row % 2}",
+            2**40 + row,
+            None if row % 5 == 0 else moment - timedelta(days=40_000 * (row % 3), microseconds=row),
+            None if row % 7 == 0 else f"host{row % 3}",
+        )
+        for row in range(100)
+    ]
+    schema = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+    table = pa.Table.from_pylist([dict(zip(COLUMNS, record, strict=True)) for record in records], schema=schema)
+    pq.write_table(table, tmp_path / "events.parquet", row_group_size=7)
+    opened = Sidecar(tmp_path / "events.parquet")
+    for rows in ([99], [0], [6, 7], [0, 50, 98], [], [13, 13, 14], range(100)):
+        assert opened.records(rows) == [records[row] for row in rows]
+    assert 1 <= len(opened._groups) < 15

@@ -1,0 +1,73 @@
+"""One segment's vectors: what a filter leaves is found by every kind of index, and a GPU is used if there is one."""
+
+import faiss
+import numpy as np
+import pytest
+
+from logfm.configs.schema.embeddings import IndexConfig
+from logfm.embeddings import nearest, segments
+from logfm.embeddings.nearest import Allowed, Vectors
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((200, 32), dtype=np.float32)
+    found = centres[rng.integers(200, size=12_000)] + 0.4 * rng.standard_normal((12_000, 32), dtype=np.float32)
+    return segments.normalised(found)
+
+
+@pytest.fixture(scope="module", params=["flat", "hnsw", "ivfpq"])
+def opened(request, vectors):
+    return Vectors(segments._build(vectors, request.param, IndexConfig()))
+
+
+def recall(found, exact):
+    return np.mean([len(set(one) & set(other)) / len(other) for one, other in zip(found, exact, strict=True)])
+
+
+@pytest.mark.parametrize("share", [0.001, 0.03, 0.2, 0.6, 0.999, 1.0])
+def test_a_filter_keeps_the_recall(opened, vectors, share, monkeypatch):
+    monkeypatch.setattr(nearest, "_FEW", 1000)
+    mask = np.random.default_rng(1).random(12_000) < share
+    queries = vectors[:50]
+    scores, rows = opened.nearest(queries, 5, Allowed(mask))
+    similar = np.where(mask, queries @ vectors.T, -2)
+    exact = np.argsort(-similar, axis=1)[:, :5]
+    assert mask[rows].all()
+    assert (np.diff(scores, axis=1) <= 0).all()
+    assert recall(rows, exact) > (0.3 if isinstance(opened.index, faiss.IndexIVFPQ) else 0.95)
+
+
+def test_more_is_asked_than_is_allowed(opened, vectors):
+    mask = np.zeros(12_000, dtype=bool)
+    assert opened.nearest(vectors[:2], 5, Allowed(mask))[1].shape == (2, 0)
+    mask[[5, 70]] = True
+    assert sorted(opened.nearest(vectors[5:6], 9, Allowed(mask))[1][0]) == [5, 70]
+
+
+def test_a_gpu_holds_a_flat_index(tmp_path, vectors, monkeypatch):
+    """Without the hardware: that the copy answers, but not what FAISS's kernels can't (filters, many results)."""
+    asked = []
+
+    class Copy:
+        def __init__(self, index):
+            self.index = index
+
+        def search(self, queries, top):
+            asked.append(top)
+            return self.index.search(queries, top)
+
+    for kind in ("flat", "hnsw"):
+        faiss.write_index(segments._build(vectors, kind, IndexConfig()), str(tmp_path / kind))
+    assert Vectors.open(tmp_path / "flat").gpu is None
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", Copy)
+    assert Vectors.open(tmp_path / "hnsw").gpu is None
+    opened = Vectors.open(tmp_path / "flat")
+    assert opened.nearest(vectors[:1], 3, None)[1][0, 0] == 0
+    assert asked == [3]
+    opened.nearest(vectors[:1], 3, Allowed(np.arange(12_000) < 100))
+    opened.nearest(vectors[:1], 3000, None)
+    assert asked == [3]
