@@ -48,7 +48,7 @@ from logfm.pretrain.module import MaskedLanguageModel
 from logfm.pretrain.resuming import State, TakeUp, open_state
 from logfm.pretrain.saving import clear_unfinished, one_line
 from logfm.pretrain.strategy import build_strategy, check_launch, global_rank, plugins, uses_cpu
-from logfm.pretrain.tokens import build_tokens
+from logfm.pretrain.tokens import build_tokens, finished_tokens
 from logfm.tokenizer import LogTokenizer
 
 _STAGE = "pretrain"
@@ -82,7 +82,7 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
 
     Raises:
         UserError: missing or mismatched inputs, or an `out` that holds something else.
-        LogfmError: the loss became NaN.
+        LogfmError: more loss spikes than `train.max_spikes`.
     """
     check_launch(config.train)
     tokenizer = LogTokenizer.load(config.tokenizer)
@@ -136,11 +136,16 @@ def _sources(config: PretrainConfig, tokenizer: LogTokenizer, start: Start | Non
 def _tokens(corpus: Path, tokenizer: LogTokenizer, folder: Path, config: PretrainConfig) -> Manifest:
     opened = Corpus.open(corpus)
     if global_rank() == 0:
-        build_tokens(opened, tokenizer, folder, config.data, config.seed)
-    tokens = _await_manifest(folder)
-    if tokens.inputs["tokenizer"] != tokenizer.hash:
-        raise UserError("the token shards were made by another tokenizer", folder, "Choose another out.")
-    return tokens
+        return build_tokens(opened, tokenizer, folder, config.data, config.seed)
+    sign, seen = time.monotonic(), 0.0
+    while (done := finished_tokens(opened, tokenizer, folder, config.data, config.seed)) is None:
+        # The first rank may write for hours; what it writes is its sign of life.
+        newest = max((path.stat().st_mtime for path in partial_folder(folder).glob("*")), default=0.0)
+        sign, seen = (time.monotonic(), newest) if newest > seen else (sign, seen)
+        if time.monotonic() - sign > _WAIT_SECONDS:
+            raise LogfmError(f"no token shards from the first process for {_WAIT_SECONDS / 60:.0f} minutes: {folder}")
+        time.sleep(0.2)
+    return done
 
 
 def _fit(
@@ -297,11 +302,3 @@ def _metrics(history: list[dict[str, Any]], last: Mapping[str, Any]) -> dict[str
     final |= {f"start_{name}": row[name] for row in history[:1] if row["step"] == 0 for name in final if name in row}
     done = history[-1] if history else {"step": 0, "tokens": 0, "tokens_per_second": 0.0}
     return {**final, **{name: done[name] for name in ("step", "tokens", "tokens_per_second")}}
-
-
-def _await_manifest(folder: Path) -> Manifest:
-    """The first rank writes the token shards; the others wait for them."""
-    deadline = time.monotonic() + (0 if global_rank() == 0 else _WAIT_SECONDS)
-    while not (folder / "manifest.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return read_manifest(folder)

@@ -72,6 +72,37 @@ def test_gradients_equal_hugging_faces():
     assert compared > 30
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_that_are_computed_twice_have_the_same_states_and_gradients(dtype):
+    found = []
+    for recompute in (False, True):
+        model = random_model()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            states = hidden_states(model, pack(random_events([4, 9, 25, 60, 10, 61])), recompute=recompute)
+        states.float().square().sum().backward()
+        found.append((states, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+    (states, gradients), (again, others) = found
+    assert torch.equal(states, again)
+    assert gradients.keys() == others.keys() and len(gradients) > 30
+    assert all(torch.equal(gradients[name], others[name]) for name in gradients)
+
+
+def test_layers_that_are_computed_twice_keep_their_inputs_alone():
+    kept = []
+    for recompute in (False, True):
+        model, sizes = random_model(layers=4), {}
+
+        def note(tensor, sizes=sizes):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            states = hidden_states(model, pack(random_events([30] * 40)), recompute=recompute)
+        assert states.requires_grad
+        kept.append(sum(sizes.values()))
+    assert kept[1] < kept[0] / 3
+
+
 def test_no_event_attends_to_another():
     model, events = random_model(), random_events([6, 9, 9, 40])
     alone = hidden_states(model, pack([events[2]]))

@@ -201,3 +201,11 @@ def test_an_event_without_content_has_no_fields():
 def test_whole_words_without_delimiters_are_refused():
     with pytest.raises(ValidationError, match="whole_words needs delimiters"):
         MaskingConfig(whole_words=True, delimiters=True)
+
+
+def test_a_field_ends_with_its_event():
+    events = [np.array([60])] * 4000
+    maskable = maskable_ids(DELIMITERS, SPECIAL, False)
+    config = MaskingConfig(whole_words=True)
+    masked = mask_events(events, maskable, MASK, config, 0.3, np.random.default_rng(0), SPACED)
+    assert abs(len(masked.positions) / 4000 - 0.3) < 0.03
