@@ -77,13 +77,18 @@ def recipes() -> dict[str, Path]:
     return {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in paths}
 
 
+def scripts() -> dict[str, Path]:
+    """The batch scripts that ship, by name (`slurm/pretrain.sh`)."""
+    return {path.relative_to(RECIPES).as_posix(): path for path in sorted(RECIPES.rglob("*.sh"))}
+
+
 def copy(name: str, out: Path) -> Path:
-    """Copy a recipe to `out` (a file or a folder) for editing; nothing is overwritten.
+    """Copy a recipe or a script to `out` (a file or a folder) for editing; nothing is overwritten.
 
     Raises:
         UserError: unknown recipe, or the file exists.
     """
-    source = find(name)
+    source = scripts().get(name) or find(name)
     target = out / source.name if out.is_dir() else out
     if target.exists():
         raise UserError("the file exists", target, "Choose another --out.")

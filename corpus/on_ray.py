@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -31,11 +32,8 @@ def run_on_ray(
         UserError: Ray is not installed, or a task found a mistake of the user.
         LogfmError: a task failed, or the disk is full.
     """
-    ray = require("ray", "ray")
+    ray = connect(workers)
     data = require("ray.data", "ray")
-    if not ray.is_initialized():
-        options = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, configure_logging=False, **options)
     data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     settings = orjson.dumps(config.dump()).decode()
@@ -53,6 +51,19 @@ def run_on_ray(
     except ray.exceptions.RayError as error:
         raise LogfmError(f"a task on Ray failed: {str(error).splitlines()[-1]}") from error
     return [results[task["task"]] for task in tasks]
+
+
+def connect(workers: int | None = None) -> Any:
+    """The module `ray`, connected to the cluster of RAY_ADDRESS, or to one of `workers` CPUs that is started here.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+    ray = require("ray", "ray")
+    if not ray.is_initialized():
+        options = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(log_to_driver=False, configure_logging=False, **options)
+    return ray
 
 
 def _perform(row: dict[str, str], folder: str, settings: str, shared: str) -> dict[str, str]:

@@ -158,13 +158,21 @@ def search_command(
 def detect_command(
     inputs: _Inputs,
     encoder: _EncoderUri = "nano",
-    method: Annotated[str, typer.Option("--method", help="A detector of PyOD: iforest, knn, ecod, ...")] = "iforest",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            help="nearest (what is new; the default with --baseline), conad, lanobert, logbert, or a detector of "
+            "PyOD: iforest (the default without), knn, ecod, ...",
+        ),
+    ] = None,
     baseline: Annotated[
-        list[str] | None, typer.Option("--baseline", help="Normal events to learn from. Repeatable.")
+        list[str] | None,
+        typer.Option("--baseline", help="Normal events to compare with, such as last week's. Repeatable."),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Different texts to show.")] = 20,
     contamination: Annotated[
-        float, typer.Option("--contamination", help="Share of the fitted events above the threshold, to 0.5.")
+        float, typer.Option("--contamination", help="Share of the normal events above the threshold, to 0.5.")
     ] = 0.01,
     truncation: _Truncation = "head",
     as_json: _Json = False,
@@ -196,6 +204,79 @@ def detect_command(
     say(f"{found.above_threshold} of {found.events} events lie above the threshold {found.threshold:.3g}")
 
 
+def patterns_command(
+    inputs: _Inputs,
+    encoder: _EncoderUri = "nano",
+    top: Annotated[int, typer.Option("--top", min=1, help="Different texts each way names.")] = 5,
+    text_column: Annotated[
+        list[str] | None, typer.Option("--text-column", help="A column of free text. Repeatable. [default: found]")
+    ] = None,
+    truncation: _Truncation = "head",
+    as_json: _Json = False,
+) -> None:
+    """Show the events that fit the patterns worst: by their columns, by their embeddings, and by both."""
+    from dataclasses import asdict
+
+    from logfm.configs.base import parse
+    from logfm.configs.schema.embeddings import PatternsConfig
+    from logfm.console import emit_json, markup_safe, say, stdout
+    from logfm.embeddings.patterns import patterns
+
+    config = parse(PatternsConfig, {"top": top, "text_columns": text_column or None}, "logfm patterns")
+    loaded = _load(encoder, truncation)
+    found = patterns(inputs, loaded, config)
+    _tell_cuts(loaded)
+    if as_json:
+        emit_json(asdict(found))
+        return
+    table = _table("by", "score", "count", "event", "rare")
+    for way in ("labels", "embeddings", "hybrid"):
+        for one in getattr(found, way):
+            rare = "\n".join(f"{value.column}={value.value} ({value.count})" for value in one.rare)
+            place = f"{one.event['file']}:{one.event['offset']}"
+            event = _cell(one.event["text"], place)
+            table.add_row(way, f"{one.score:.3f}", str(one.count), event, markup_safe(rare[:300]))
+    stdout.print(table)
+    names = ", ".join(found.structured) or "none"
+    say(f"{found.events} events; structured columns: {names}; free text: {', '.join(found.free_text)}")
+
+
+def subsample_command(
+    inputs: _Inputs,
+    encoder: _EncoderUri = "nano",
+    count: Annotated[
+        int | None, typer.Option("-n", min=1, help="Events to choose. [default: 10, or what --tokens allows]")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=1, help="Tokens of a language model that they may fill (estimated).")
+    ] = None,
+    truncation: _Truncation = "head",
+    as_json: _Json = False,
+) -> None:
+    """Choose the few events that differ the most, the most usual one first."""
+    from dataclasses import asdict
+
+    from logfm.configs.base import parse
+    from logfm.configs.schema.embeddings import SubsampleConfig
+    from logfm.console import emit_json, say, stdout
+    from logfm.embeddings.subsample import subsample
+
+    config = parse(SubsampleConfig, {"events": count, "tokens": tokens}, "logfm subsample")
+    loaded = _load(encoder, truncation)
+    found = subsample(inputs, loaded, config)
+    _tell_cuts(loaded)
+    if as_json:
+        emit_json(asdict(found))
+        return
+    table = _table("distance", "event")
+    for one in found.chosen:
+        distance = "" if one.distance is None else f"{one.distance:.3f}"
+        table.add_row(distance, _cell(one.text, f"{one.file}:{one.offset}"))
+    stdout.print(table)
+    spent = "" if tokens is None else f", about {found.tokens} tokens"
+    say(f"{len(found.chosen)} of {found.events} events{spent}")
+
+
 def explain_command(
     line: Annotated[str, typer.Argument(help="One log line.")],
     encoder: _EncoderUri = "nano",
@@ -208,7 +289,10 @@ def explain_command(
     from logfm.artifacts import write_atomic
     from logfm.console import emit_json, say, stdout
     from logfm.embeddings.explain import as_page, as_text, explain
+    from logfm.errors import UserError
 
+    if not line.strip():
+        raise UserError("the line is empty", fix="Give one log line.")
     found = explain(_load(encoder), line)
     if page is not None:
         write_atomic(page, as_page(found).encode())
@@ -218,6 +302,9 @@ def explain_command(
         return
     stdout.print(as_text(found))
     judged = sorted((token for token in found.tokens if token.nats is not None), key=lambda token: -(token.nats or 0))
+    if not judged:
+        say("the line holds delimiters only: there is nothing to judge")
+        return
     table = _table("nats", "token")
     for token in judged[:10]:
         table.add_row(f"{token.nats:.2f}", _cell(token.token))
@@ -231,7 +318,9 @@ def _load(uri: str, truncation: str = "head", **options: str) -> "LogEncoder":
     from logfm.configs.schema.embeddings import EncoderConfig
     from logfm.embeddings import LogEncoder
 
-    return LogEncoder.load(uri, parse(EncoderConfig, {"truncation": truncation, **options}, "the options"))
+    return LogEncoder.load(
+        uri, parse(EncoderConfig, {"truncation": truncation, **options}, "--truncation, --backend, --layers, --pooling")
+    )
 
 
 def _tell_cuts(encoder: "LogEncoder") -> None:
@@ -260,8 +349,8 @@ def _table(*columns: str) -> Any:
 
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        right = column in ("score", "count", "nats")
-        wraps = column in ("event", "surprising")
+        right = column in ("score", "count", "nats", "distance")
+        wraps = column in ("event", "surprising", "rare")
         table.add_column(column, justify="right" if right else "left", no_wrap=not wraps, overflow="fold")
     return table
 

@@ -1,10 +1,9 @@
-"""Unsupervised detection on embeddings: a PyOD detector scores events, and each finding says what it resembles.
+"""Unsupervised detection: a head scores events, and each finding says what it resembles.
 
 PyOD's convention holds everywhere: the higher a score, the more abnormal. Thresholds come from a baseline or a
 contamination rate, never from labels.
 """
 
-import heapq
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -17,26 +16,17 @@ import pyarrow as pa
 
 from logfm.configs.schema.embeddings import DetectConfig
 from logfm.embeddings import embed
-from logfm.embeddings.detectors import make_detector
-from logfm.embeddings.embed import KEYS, Input
+from logfm.embeddings.detectors import CONAD, LANOBERT, LOGBERT, NEAREST, OF_EVENTS, known_method, make_detector
+from logfm.embeddings.embed import Input
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.explain import TokenSurprise, explain
+from logfm.embeddings.heads.nearest import distances
+from logfm.embeddings.heads.scores import Scores, against
+from logfm.embeddings.held import first_of_equal, read_all
 from logfm.embeddings.segments import normalised
 from logfm.errors import UserError
 
 _CHUNK = 16_384
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The outcome of a detector."""
-
-    scores: np.ndarray
-    """float64 (events,), higher is more abnormal."""
-    threshold: float
-    """The score that the share `contamination` of the fitted events exceeds."""
-    fitted: np.ndarray
-    """float64 (baseline events,): the scores of the events it was fitted on; `scores` itself without a baseline."""
 
 
 @dataclass(frozen=True)
@@ -80,24 +70,37 @@ class Detection:
 
 
 def detect(vectors: np.ndarray, config: DetectConfig | None = None, baseline: np.ndarray | None = None) -> Scores:
-    """Score vectors (float32 (events, dim)) with a PyOD detector, by default Isolation Forest (Liu et al., 2008).
+    """Score vectors (float32 (events, dim)) with a head that needs no more than vectors.
 
-    The detector is fitted on `baseline`, else on the vectors themselves. Give every event, duplicates included:
-    how often a text occurs is what makes it normal.
+    `config.method` is nearest (by default where there is a baseline), conad, or a detector of PyOD, by default
+    Isolation Forest (Liu et al., 2008), which is fitted on `baseline`, else on the vectors themselves. CONAD judges
+    both in one graph. Give every event, duplicates included: how often a text occurs is what makes it normal.
 
     Raises:
         UserError: too few events, or an unknown or unusable detector.
     """
     config = config or DetectConfig()
+    method = ("iforest" if baseline is None else NEAREST) if config.method is None else config.method
     fitted = vectors if baseline is None else baseline
     if len(fitted) < 2:
         raise UserError("a detector needs at least two events to be fitted on", f"found {len(fitted)}")
+    if method == NEAREST:
+        if baseline is None:
+            raise _no_baseline()
+        return distances(vectors, baseline, config.contamination)
+    if method == CONAD:
+        from logfm.embeddings.heads.conad import conad
+
+        together = vectors if baseline is None else np.concatenate((vectors, baseline))
+        scores = conad(together, config.conad, config.seed)
+        own = None if baseline is None else scores[len(vectors) :]
+        return against(scores[: len(vectors)], own, config.contamination)
     # Some detectors print their progress, and stdout is for results.
     with redirect_stdout(sys.stderr):
-        detector = make_detector(config.method, fitted.shape[1], config)
-        own, scores = _score(detector, config.method, fitted, vectors if baseline is not None else None)
+        detector = make_detector(method, fitted.shape[1], config)
+        own, scores = _score(detector, method, fitted, vectors if baseline is not None else None)
     if scores.shape != (len(vectors),) or not np.isfinite(scores).all():
-        raise UserError(f"the detector {config.method} gave scores that are no finite numbers", fix="Take another.")
+        raise UserError(f"the detector {method} gave scores that are no finite numbers", fix="Take another.")
     return Scores(scores, float(detector.threshold_), own)
 
 
@@ -126,11 +129,20 @@ def find(
         UserError: no events, or as `detect`.
     """
     config = config or DetectConfig()
+    if config.method is not None:
+        known_method(config.method)
+    if config.method == NEAREST and not baseline:
+        raise _no_baseline()
+    if config.method == LANOBERT:
+        _ = encoder.pretrained  # another encoder is refused before anything is read
     embed.fit(encoder, baseline or inputs, config.fit_texts)
-    events, vectors = _read(inputs, encoder)
-    normal_events, normal_vectors = (events, vectors) if baseline is None else _read(baseline, encoder)
-    scored = detect(vectors, config, None if baseline is None else normal_vectors)
-    top, counts = _top(scored.scores, events["text"], config.top)
+    events, vectors = read_all(inputs, encoder)
+    normal_events, normal_vectors = (events, vectors) if not baseline else read_all(baseline, encoder)
+    if config.method in OF_EVENTS:
+        scored = _score_events(events, normal_events if baseline else None, encoder, config)
+    else:
+        scored = detect(vectors, config, normal_vectors if baseline else None)
+    top, counts = first_of_equal(scored.scores, events["text"].to_pylist(), config.top)
     nearest = _nearest(normalised(vectors[top]), normal_vectors, scored.fitted <= scored.threshold)
     findings = []
     for row, normal in zip(top, nearest, strict=True):
@@ -150,31 +162,25 @@ def find(
     return Detection(len(vectors), above, scored.threshold, findings)
 
 
+def _score_events(events: pa.Table, baseline: pa.Table | None, encoder: LogEncoder, config: DetectConfig) -> Scores:
+    """The heads that read texts and their order."""
+    if config.method == LOGBERT:
+        from logfm.embeddings.heads.logbert import logbert
+
+        return logbert(events, baseline, config.logbert, config.contamination, config.seed)
+    from logfm.embeddings.heads.lanobert import surprise
+
+    both = events["text"].to_pylist() + ([] if baseline is None else baseline["text"].to_pylist())
+    scores = surprise(both, encoder, config.lanobert.top)
+    own = None if baseline is None else scores[events.num_rows :]
+    return against(scores[: events.num_rows], own, config.contamination)
+
+
+def _no_baseline() -> UserError:
+    return UserError("the method nearest tells what is new against a baseline", fix="Give --baseline.")
+
+
 _EVENT = ("event_id", "text", "source", "file", "offset", "timestamp", "host")
-
-
-def _read(inputs: Sequence[Input], encoder: LogEncoder) -> tuple[pa.Table, np.ndarray]:
-    batches = list(embed.vectors(inputs, encoder))
-    if not batches:
-        raise UserError("the input holds no events", ", ".join(map(str, inputs)))
-    vectors = np.concatenate([embed.matrix(batch) for batch in batches])
-    return pa.Table.from_batches(batches).select(list(KEYS)), vectors
-
-
-def _top(scores: np.ndarray, texts: pa.ChunkedArray, top: int) -> tuple[list[int], dict[str, int]]:
-    """Rows of the `top` different texts, the most abnormal first, and how often every text occurs.
-
-    Detectors that look at neighbours can give equal texts unequal scores: the highest counts.
-    """
-    best: dict[str, tuple[float, int]] = {}
-    counts: dict[str, int] = {}
-    for row, text in enumerate(texts.to_pylist()):
-        counts[text] = counts.get(text, 0) + 1
-        score = float(scores[row])
-        if text not in best or score > best[text][0]:
-            best[text] = (score, row)
-    ranked = heapq.nsmallest(top, best.values(), key=lambda pair: (-pair[0], pair[1]))
-    return [row for _, row in ranked], counts
 
 
 def _nearest(queries: np.ndarray, vectors: np.ndarray, allowed: np.ndarray) -> list[tuple[float, int] | None]:

@@ -1,4 +1,4 @@
-"""PyOD's detectors by the name of their module."""
+"""What `--method` names: PyOD's detectors by their module, and the heads of this package."""
 
 import inspect
 import pkgutil
@@ -14,6 +14,21 @@ _OTHERS = ("_", "pyg_", "ts_")
 _OTHER = {"audio_ae", "base", "base_dl", "cd", "combination", "devnet", "embedding", "gaal_base", "lscp",
           "sklearn_base", "so_gaal_new", "suod", "thresholds", "xgbod"}  # fmt: skip
 
+NEAREST, CONAD, LANOBERT, LOGBERT = "nearest", "conad", "lanobert", "logbert"
+OF_EVENTS = (LANOBERT, LOGBERT)
+"""Heads that read texts, not vectors."""
+
+
+def known_method(name: str) -> None:
+    """Refuse a name that is no head and no detector.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    heads = [NEAREST, CONAD, LANOBERT, LOGBERT]
+    if name not in heads and name not in (known := detector_names()):
+        raise UserError("no such detector", name, f"Take one of: {', '.join(heads + known)}.")
+
 
 def detector_names() -> list[str]:
     """The detectors of the installed PyOD that take one matrix of vectors."""
@@ -28,9 +43,9 @@ def make_detector(name: str, dim: int, config: DetectConfig) -> Any:
     Raises:
         UserError: no such detector, or a package that it needs is missing.
     """
-    known = detector_names()
-    if name not in known:
-        raise UserError("no such detector", name, f"Take one of: {', '.join(known)}.")
+    known_method(name)
+    if name in OF_EVENTS:
+        raise UserError(f"{name} reads events, not vectors", fix="Use find.")
     from pyod.models.base import BaseDetector
 
     try:

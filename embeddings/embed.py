@@ -1,20 +1,23 @@
 """From any input to vectors with the keys that lead back to file and byte: the stream every other stage reads."""
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logfm.artifacts import MANIFEST, file_hash, partial_folder, read_manifest
-from logfm.console import progress
+from logfm.artifacts import MANIFEST, digest, file_hash, read_manifest
+from logfm.console import progress, say
+from logfm.corpus.discover import STDIN
 from logfm.corpus.events import SCHEMA
+from logfm.corpus.workers import Engine
 from logfm.embeddings.encoder import LogEncoder
+from logfm.embeddings.parts import parts_of
 from logfm.errors import UserError
 
 KEYS = (
@@ -31,6 +34,8 @@ KEYS = (
     "session_id",
 )
 """Columns of an event that travel with its vector."""
+PART_ROWS = 65_536
+"""Events that are encoded again at most after a kill."""
 _HASH = b"logfm.encoder.hash"
 _NAME = b"logfm.encoder.name"
 Input = str | Path
@@ -55,36 +60,63 @@ class Seen:
         return batch if len(fresh) == len(marks) else batch.take(pa.array(fresh, pa.int64()))
 
 
-def embed(inputs: Sequence[Input], encoder: LogEncoder, out: Path, fit_texts: int = 20_000) -> int:
+def embed(
+    inputs: Sequence[Input],
+    encoder: LogEncoder,
+    out: Path,
+    fit_texts: int = 20_000,
+    *,
+    engine: Engine = "local",
+    workers: int | None = None,
+    part_rows: int = PART_ROWS,
+) -> int:
     """Write the events of any input with their vectors to one Parquet file; it appears whole or not at all.
 
     Columns: KEYS, and `vector` (fixed_size_list<float32>[dim]). The encoder's name and hash are in the schema's
-    metadata. tfidf is fitted on the first `fit_texts` texts. Returns the number of events.
+    metadata. tfidf is fitted on the first `fit_texts` texts. `engine` "ray" encodes on `workers` of a Ray cluster (see
+    `on_ray.encode_on_ray`); the file is the same. Returns the number of events.
+
+    Parts of `part_rows` events, rounded up to a batch, are on the disk as soon as they are encoded. After a kill or an
+    error the same call goes on behind the last of them, but for standard input.
 
     Raises:
-        UserError: no events, or `out` exists or cannot be written.
+        UserError: no events, `out` exists or cannot be written, or unfinished work of other inputs is in the way.
     """
     if out.exists():
         raise UserError("the file exists", out, "Choose another --out.")
     check_place(out, inputs)
     fit(encoder, inputs, fit_texts)
-    partial = partial_folder(out)
-    rows = 0
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(partial, vector_schema(encoder), compression="zstd") as writer:
-            for batch in vectors(inputs, encoder):
-                writer.write_batch(batch)
-                rows += batch.num_rows
-        if not rows:
+    engine = "local" if is_vectors(inputs) else engine
+    schema = vector_schema(encoder)
+    with parts_of(out, schema, _key(inputs, encoder, part_rows)) as parts:
+        if parts.rows:
+            say(f"{parts.rows} events were encoded before")
+        with progress("events") as advance:
+            advance(parts.rows)
+            part: list[pa.RecordBatch] = []
+            for batch in _encoded(_after(_batches(inputs, encoder), parts.rows), encoder, engine, workers):
+                part.append(batch)
+                advance(batch.num_rows)
+                if sum(one.num_rows for one in part) >= part_rows:
+                    parts.write(part)
+                    part = []
+        if part:
+            parts.write(part)
+        if not parts.rows:
             raise UserError("the input holds no events", ", ".join(map(str, inputs)))
-        sync(partial)
-        partial.replace(out)
-        sync(out.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return rows
+        parts.merge(out)
+        return parts.rows
+
+
+def known_engine(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in get_args(Engine):
+        raise UserError("no such engine", name, f"Choose {' or '.join(get_args(Engine))}.")
+    return cast("Engine", name)
 
 
 def vectors(inputs: Sequence[Input], encoder: LogEncoder, seen: Seen | None = None) -> Iterator[pa.RecordBatch]:
@@ -157,7 +189,7 @@ def input_hashes(inputs: Sequence[Input]) -> dict[str, str]:
     Raises:
         UserError: no such file, or nothing to read.
     """
-    from logfm.corpus.discover import STDIN, discover
+    from logfm.corpus.discover import discover
 
     hashes: dict[str, str] = {}
     raw = []
@@ -182,15 +214,6 @@ def check_place(out: Path, inputs: Sequence[Input]) -> None:
             raise UserError("the output lies inside the input", out, "Choose another place.")
 
 
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.RecordBatch]:
     if not is_vectors(inputs):
         yield from events(inputs)
@@ -204,9 +227,42 @@ def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.Record
     yield from source.iter_batches(batch_size=4096)
 
 
+def _after(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The stream without its first rows."""
+    for batch in batches:
+        if rows < batch.num_rows:
+            yield batch.slice(rows)
+        rows = max(0, rows - batch.num_rows)
+
+
+def _encoded(
+    batches: Iterator[pa.RecordBatch], encoder: LogEncoder, engine: Engine, workers: int | None
+) -> Iterator[pa.RecordBatch]:
+    schema = vector_schema(encoder)
+    if engine == "local":
+        for batch in batches:
+            yield _with_vectors(batch, encoder, schema)
+        return
+    from logfm.embeddings.on_ray import encode_on_ray
+
+    for batch, found in encode_on_ray(batches, encoder, workers):
+        yield _joined(batch, found, schema)
+
+
+def _key(inputs: Sequence[Input], encoder: LogEncoder, part_rows: int) -> str | None:
+    """What the parts depend on; None for standard input, which can't be read again."""
+    if STDIN in map(str, inputs):
+        return None
+    reading = encoder.config.model_dump(include={"truncation", "max_tokens", "bf16"})
+    return digest({"encoder": encoder.hash, "reading": reading, "inputs": input_hashes(inputs), "part_rows": part_rows})
+
+
 def _with_vectors(batch: pa.RecordBatch, encoder: LogEncoder, schema: pa.Schema) -> pa.RecordBatch:
     if "vector" in batch.schema.names:
         return batch.select(schema.names).cast(schema)
-    found = encoder.encode(batch["text"].to_pylist())
-    column = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel(), pa.float32()), encoder.dim)
+    return _joined(batch, encoder.encode(batch["text"].to_pylist()), schema)
+
+
+def _joined(batch: pa.RecordBatch, found: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:
+    column = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel(), pa.float32()), found.shape[1])
     return pa.RecordBatch.from_arrays([*(batch[name] for name in KEYS), column], schema=schema)

@@ -1,7 +1,7 @@
 """The one interface to an encoder, ours or a rival's: texts in, float32 vectors out, named by a URI."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from logfm.configs.base import parse
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.errors import LogfmError, UserError
 
@@ -71,6 +72,12 @@ class Counts:
     cut: int = 0
     """Of those, texts longer than the encoder reads, treated by the truncation policy."""
 
+    def add(self, other: "Counts") -> None:
+        """Count what another has read, too."""
+        self.texts += other.texts
+        self.encoded += other.encoded
+        self.cut += other.cut
+
 
 @dataclass(frozen=True, eq=False)
 class LogEncoder:
@@ -83,17 +90,27 @@ class LogEncoder:
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
-    def load(cls, uri: str | Path, config: EncoderConfig | None = None) -> "LogEncoder":
-        """Open an encoder.
+    def load(
+        cls,
+        uri: str | Path,
+        config: EncoderConfig | None = None,
+        *,
+        backend: str | None = None,
+        layers: str | int | None = None,
+        pooling: str | None = None,
+        truncation: str | None = None,
+    ) -> "LogEncoder":
+        """Open an encoder; the last four stand for the fields of `config` of their names.
 
         `uri` is a folder (exported by `logfm pretrain`), `st:NAME_OR_PATH` (sentence-transformers),
         `hf:NAME_OR_PATH` (transformers, mean pooling), `tfidf`, `py:MODULE:OBJECT`,
         `http://HOST/v1/embeddings#MODEL` (OpenAI-compatible), or `nano`.
 
         Raises:
-            UserError: no such encoder, a damaged one, or a package that is missing.
+            UserError: no such encoder, a damaged one, an option that it does not have, or a package that is missing.
         """
-        config = config or EncoderConfig()
+        given = {"backend": backend, "layers": layers, "pooling": pooling, "truncation": truncation}
+        config = _with_options(config or EncoderConfig(), given)
         name = str(uri)
         if name == "nano":
             raise UserError("the encoder nano does not ship yet", fix=_FORMS)
@@ -107,8 +124,10 @@ class LogEncoder:
         else:
             raise UserError("no such encoder", name, _FORMS)
         module, function = opener.split(":")
-        backend = getattr(import_module(f"logfm.embeddings.{module}"), function)(name, config)
-        return cls(_absolute(name), backend, config)
+        if module != "folder":
+            _refuse_options(name, config)
+        opened = getattr(import_module(f"logfm.embeddings.{module}"), function)(name, config)
+        return cls(_absolute(name), opened, config)
 
     @property
     def dim(self) -> int:
@@ -131,19 +150,19 @@ class LogEncoder:
 
     @property
     def explains(self) -> bool:
-        """Whether it was trained by logfm, so that it can tell how surprising a token is."""
-        return hasattr(self.backend, "pretrained")
+        """Whether it was trained by logfm and runs on torch, so that it can tell how surprising a token is."""
+        return getattr(self.backend, "pretrained", None) is not None
 
     @property
     def pretrained(self) -> "PretrainedEncoder":
         """The model and tokenizer behind an encoder that logfm trained.
 
         Raises:
-            UserError: another kind of encoder.
+            UserError: another kind of encoder, or another backend than torch.
         """
         found: PretrainedEncoder | None = getattr(self.backend, "pretrained", None)
         if found is None:
-            raise UserError("this needs an encoder folder trained by logfm", self.name)
+            raise UserError("this needs an encoder folder trained by logfm, on the backend torch", self.name)
         return found
 
     def fit(self, texts: Iterable[str]) -> None:
@@ -176,9 +195,7 @@ class LogEncoder:
         if not np.isfinite(vectors).all():
             raise LogfmError(f"{self.name} gave vectors that hold NaN or infinity")
         with self._lock:
-            self.counts.texts += len(given)
-            self.counts.encoded += len(numbers)
-            self.counts.cut += cut
+            self.counts.add(Counts(len(given), len(numbers), cut))
         unique = vectors.astype(np.float32, copy=False)
         return unique if len(numbers) == len(given) else unique[rows]
 
@@ -187,15 +204,28 @@ def checked(texts: Sequence[str]) -> list[str]:
     """The texts as a list.
 
     Raises:
-        UserError: a single string, or an element that is no string.
+        UserError: a single string, something that holds no texts, or an element that is no string.
     """
-    if isinstance(texts, str | bytes):
+    if isinstance(texts, str | bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
         raise UserError("texts must be a list of strings", f"found one {type(texts).__name__}", "Put it in a list.")
     given = list(texts)
     for number, text in enumerate(given):
         if not isinstance(text, str):
             raise UserError("texts must be strings", f"number {number} is {type(text).__name__}")
     return given
+
+
+def _with_options(config: EncoderConfig, given: Mapping[str, object]) -> EncoderConfig:
+    changed = {key: str(value) for key, value in given.items() if value is not None}
+    return parse(EncoderConfig, config.dump() | changed, "the encoder") if changed else config
+
+
+def _refuse_options(uri: str, config: EncoderConfig) -> None:
+    """Nothing that was asked for is left out in silence."""
+    plain = EncoderConfig()
+    for option in ("backend", "layers", "pooling"):
+        if getattr(config, option) != getattr(plain, option):
+            raise UserError(f"the option {option} is for encoder folders of logfm", uri, "Leave it out.")
 
 
 def encodable(text: str) -> str:

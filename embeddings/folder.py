@@ -1,13 +1,17 @@
-"""Encoder folders that logfm exported, through the packed forward of the pretraining room."""
+"""Encoder folders that logfm exported: texts to tokens, cut by the policy, through a backend, to vectors."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logfm.artifacts import digest
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.embeddings.backends import Runner, open_runner
 from logfm.embeddings.truncation import pieces, pool
-from logfm.extras import require
+from logfm.errors import UserError
 
 if TYPE_CHECKING:
     from logfm.pretrain import PretrainedEncoder
@@ -15,48 +19,81 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FolderBackend:
-    """Mean over all tokens of the last layer, [CLS] and [SEP] included, as sentence-transformers pools the folder."""
+    """By default the mean over all tokens of the last layer, [CLS] and [SEP] included, as sentence-transformers pools
+    the folder.
+    """
 
-    pretrained: "PretrainedEncoder"
+    runner: Runner
     config: EncoderConfig = field(default_factory=EncoderConfig)
 
     @property
     def dim(self) -> int:
         """Width of a vector."""
-        return self.pretrained.dim
+        return self.runner.dim
+
+    @cached_property
+    def hash(self) -> str:
+        """Identity of weights and tokenizer, and of layers and pooling where they are not the default."""
+        pooled = {"layers": list(self.layers), "pooling": self.config.pooling}
+        if pooled == {"layers": [self.runner.layers], "pooling": "mean"}:
+            return self.runner.hash
+        return digest({"encoder": self.runner.hash, **pooled})
 
     @property
-    def hash(self) -> str:
-        """Identity of weights and tokenizer."""
-        return self.pretrained.hash
+    def pretrained(self) -> "PretrainedEncoder | None":
+        """The model and tokenizer, where the backend is torch."""
+        return getattr(self.runner, "pretrained", None)
 
     @property
     def limit(self) -> int:
         """Tokens read of a text, special ones not counted."""
-        return min(self.pretrained.max_tokens, self.config.max_tokens or self.pretrained.max_tokens)
+        return min(self.runner.max_tokens, self.config.max_tokens or self.runner.max_tokens)
+
+    @cached_property
+    def layers(self) -> tuple[int, ...]:
+        """The layers whose mean is pooled."""
+        return chosen_layers(self.config.layers, self.runner.layers)
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
         """Vectors (float32 (n, dim)), and how many texts were cut."""
         owners: list[int] = []
         parts: list[np.ndarray] = []
         cut = 0
-        for number, ids in enumerate(self.pretrained.tokenizer.encode_batch(texts)):
-            cut += len(ids) > self.limit
+        for number, ids in enumerate(self.runner.tokenizer.encode_batch(texts)):
+            if len(ids) <= self.limit:
+                owners.append(number)
+                parts.append(ids)
+                continue
+            cut += 1
             for ranges in pieces(len(ids), self.limit, self.config.truncation):
                 owners.append(number)
                 parts.append(np.concatenate([ids[start:end] for start, end in ranges]))
         weights = np.array([len(part) + 2 for part in parts], dtype=np.float64)
-        return pool(self.pretrained.mean_pool(parts), np.array(owners), weights, len(texts)), cut
+        vectors = self.runner.pool(parts, self.layers, self.config.pooling)
+        return pool(vectors, np.array(owners), weights, len(texts)), cut
+
+
+def chosen_layers(layers: str, count: int) -> tuple[int, ...]:
+    """The layers (1 the first, 0 what goes into it) that `EncoderConfig.layers` means in a model of `count` layers.
+
+    Raises:
+        UserError: the model has fewer layers.
+    """
+    if layers == "last":
+        return (count,)
+    name, _, number = layers.rpartition(":")
+    found = tuple(range(count - int(number) + 1, count + 1)) if name else (int(number),)
+    if found[0] < 0 or found[-1] > count:
+        raise UserError(f"the encoder has {count} layers", f"layers {layers}", f"Choose 0 to {count}, or last:N.")
+    return found
 
 
 def open_folder(uri: str, config: EncoderConfig) -> FolderBackend:
     """Open an encoder folder.
 
     Raises:
-        UserError: not an encoder folder, or a damaged one.
+        UserError: not an encoder folder, a damaged one, or no such layer.
     """
-    require("torch", "embed")
-    require("transformers", "embed")
-    from logfm.pretrain import load_encoder
-
-    return FolderBackend(load_encoder(uri, config.bf16), config)
+    backend = FolderBackend(open_runner(Path(uri), config), config)
+    chosen_layers(config.layers, backend.runner.layers)
+    return backend

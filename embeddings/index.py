@@ -31,9 +31,9 @@ from logfm.artifacts import (
 )
 from logfm.configs.schema.embeddings import IndexConfig
 from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, vectors
-from logfm.embeddings.parts import sync
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.filters import Filter, matching
+from logfm.embeddings.parts import sync
 from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, search, segments_of, verify
 from logfm.embeddings.segments import DELETED, EVENTS, FAISS, Segment, deleted, deleted_file, write_segment
 from logfm.embeddings.tfidf import TfidfBackend

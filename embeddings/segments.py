@@ -16,8 +16,8 @@ from logfm.artifacts import Manifest
 from logfm.configs.schema.embeddings import IndexConfig
 from logfm.embeddings.bm25 import WordWriter
 from logfm.embeddings.embed import matrix
-from logfm.embeddings.parts import sync
 from logfm.embeddings.nearest import has_gpu
+from logfm.embeddings.parts import sync
 from logfm.errors import UserError
 from logfm.extras import require
 

@@ -13,9 +13,17 @@ from logfm.console import say
 from logfm.corpus.cli import app as corpus_app
 from logfm.corpus.simulate.cli import simulate_command
 from logfm.doctor import doctor_command
-from logfm.embeddings.cli import detect_command, embed_command, explain_command, index_app, search_command
+from logfm.embeddings.cli import (
+    detect_command,
+    embed_command,
+    explain_command,
+    index_app,
+    patterns_command,
+    search_command,
+    subsample_command,
+)
 from logfm.errors import LogfmError, UserError
-from logfm.pretrain.cli import export_command, pretrain_command
+from logfm.pretrain.cli import export_command, plan_command, pretrain_command
 from logfm.quickstart.cli import quickstart_command
 from logfm.tokenizer.cli import app as tokenizer_app
 
@@ -48,11 +56,11 @@ def _options(
 
 @configs_app.command("list")
 def configs_list() -> None:
-    """List the recipes, with their first comment."""
-    from logfm.configs import recipes
+    """List the recipes and batch scripts, with their first comment."""
+    from logfm.configs import recipes, scripts
 
-    for name, path in recipes().items():
-        first = path.read_text(encoding="utf-8").splitlines()[0]
+    for name, path in (recipes() | scripts()).items():
+        first = next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
         typer.echo(f"{name:28} {first.lstrip('# ')}")
 
 
@@ -61,7 +69,7 @@ def configs_copy(
     name: Annotated[str, typer.Argument(help="A name from `logfm configs list`.")],
     out: Annotated[Path, typer.Option("--out", help="File or folder to write.")] = Path(),
 ) -> None:
-    """Copy a recipe, to edit it."""
+    """Copy a recipe or a batch script, to edit it."""
     from logfm.configs import copy
 
     say(f"wrote {copy(name, out)}")
@@ -73,11 +81,14 @@ app.command("simulate")(simulate_command)
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(configs_app, name="configs")
 app.command("pretrain")(pretrain_command)
+app.command("plan")(plan_command)
 app.command("export")(export_command)
 app.command("embed")(embed_command)
 app.add_typer(index_app, name="index")
 app.command("search")(search_command)
 app.command("detect")(detect_command)
+app.command("patterns")(patterns_command)
+app.command("subsample")(subsample_command)
 app.command("explain")(explain_command)
 app.command("doctor")(doctor_command)
 

@@ -33,7 +33,7 @@ def hidden_states(
 def layer_states(
     model: DebertaV2ForMaskedLM, packed: Packed, attention: Name = "auto", recompute: bool = False
 ) -> Iterator[torch.Tensor]:
-    """The states (float (T, D)) that go into the first layer, then those that come out of each, as they are computed."""
+    """The states (float (T, D)) that go into the first layer, then those that come out of each, one after another."""
     encoder, config = model.deberta.encoder, model.config
     words_TD = model.deberta.embeddings.word_embeddings(packed.ids_T)
     x_TD = model.deberta.embeddings.LayerNorm(words_TD)

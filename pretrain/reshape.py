@@ -94,7 +94,7 @@ def _leg(config: PretrainConfig, before: list[list[int]], step: int) -> Leg:
 def _recipe(config: PretrainConfig, out: Path, world_size: int) -> str:
     train = config.train
     batches = train.devices * train.nodes * train.accumulate
-    devices = train.devices if world_size % train.devices == 0 else world_size
+    devices = train.devices if train.nodes > 1 and world_size % train.devices == 0 else world_size
     accumulate = max(1, round(batches / world_size))
     if accumulate * world_size != batches:
         say(f"a global batch was {batches} batches, on {world_size} processes it is {accumulate * world_size}")

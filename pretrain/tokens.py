@@ -37,9 +37,8 @@ def build_tokens(corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: Dat
     Raises:
         UserError: the corpus has too few events for a validation set.
     """
-    settings = {"view": config.view, "max_tokens": config.max_tokens, "validation": config.validation_share}
-    inputs = {"corpus": corpus.manifest.hash, "tokenizer": tokenizer.hash}
-    done = finished(out, stage_key(_STAGE, settings, seed, inputs))
+    settings, inputs = _identity(corpus, tokenizer, config)
+    done = finished_tokens(corpus, tokenizer, out, config, seed)
     if done is not None:
         return done
     split = split_by_time(corpus, config)
@@ -47,7 +46,27 @@ def build_tokens(corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: Dat
         counts = _write(corpus, tokenizer, work.path, config, split.validation)
         work.metrics.update(counts, split=split.rules)
         work.licences.update(corpus.manifest.licences)
-    return finished(out, stage_key(_STAGE, settings, seed, inputs)) or _missing(out)
+    return finished_tokens(corpus, tokenizer, out, config, seed) or _missing(out)
+
+
+def finished_tokens(
+    corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: DataConfig, seed: int = 0
+) -> Manifest | None:
+    """The manifest of the shards that `build_tokens` would make, if they are there.
+
+    Raises:
+        UserError: `out` holds something else, such as the shards of another corpus or tokenizer.
+    """
+    settings, inputs = _identity(corpus, tokenizer, config)
+    return finished(out, stage_key(_STAGE, settings, seed, inputs))
+
+
+def _identity(
+    corpus: Corpus, tokenizer: LogTokenizer, config: DataConfig
+) -> tuple[dict[str, float | int | str | None], dict[str, str]]:
+    settings: dict[str, object] = {"view": config.view, "max_tokens": config.max_tokens}
+    settings["validation"] = config.validation_share
+    return settings, {"corpus": corpus.manifest.hash, "tokenizer": tokenizer.hash}
 
 
 def _missing(out: Path) -> Manifest:

@@ -15,6 +15,13 @@ from logfm.pretrain.saving import remove, replacing, unfinished
 class ZeroStrategy(DeepSpeedStrategy):
     """Lightning's strategy; a checkpoint is written beside its place and moved there once every rank is done."""
 
+    def backward(self, closure_loss: torch.Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Backward without DeepSpeed's division by the number of accumulated batches.
+
+        Lightning has divided already; a second time would make gradients too small to be clipped as asked.
+        """
+        return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
+
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
         """Write the shards of all ranks.
 

@@ -118,8 +118,8 @@ class TrainConfig(Config):
     nodes: int = Field(1, gt=0)
     """Machines."""
     offload: Literal["none", "optimizer", "parameters"] = "none"
-    """What DeepSpeed keeps in the host's memory instead of the GPU's: the optimizer's state, or, with ZeRO stage 3, that
-    and the parameters. Changes nothing on a CPU."""
+    """What DeepSpeed keeps in the host's memory instead of the GPU's: the optimizer's state, or, with ZeRO stage 3,
+    that and the parameters. Changes nothing on a CPU."""
     timeout_minutes: float = Field(10.0, gt=0)
     """Minutes that a process waits for the others before the run ends with an error."""
     validate_every: int = Field(200, gt=0)

@@ -3,26 +3,41 @@ merge."""
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from logfm.configs.base import Config
 
 VOCAB_MULTIPLE = 64
 MIN_VOCAB_SIZE = 320
+MAX_VOCAB_SIZE = 2**20
 
 
-def _multiple(size: int) -> int:
-    if size < MIN_VOCAB_SIZE:
-        raise ValueError(
-            f"256 bytes and the special tokens need {MIN_VOCAB_SIZE} or more, a multiple of {VOCAB_MULTIPLE}"
+def _size(value: object) -> object:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PydanticCustomError("vocabulary", "expected a number of tokens")
+    if value < MIN_VOCAB_SIZE:
+        raise PydanticCustomError(
+            "vocabulary",
+            f"256 bytes and the special tokens need {MIN_VOCAB_SIZE} or more, a multiple of {VOCAB_MULTIPLE}",
         )
-    if size % VOCAB_MULTIPLE:
-        lower = size // VOCAB_MULTIPLE * VOCAB_MULTIPLE
-        raise ValueError(f"use a multiple of {VOCAB_MULTIPLE}, such as {lower} or {lower + VOCAB_MULTIPLE}")
-    return size
+    if value > MAX_VOCAB_SIZE:
+        raise PydanticCustomError("vocabulary", f"at most {MAX_VOCAB_SIZE} tokens")
+    if value % VOCAB_MULTIPLE:
+        lower = value // VOCAB_MULTIPLE * VOCAB_MULTIPLE
+        raise PydanticCustomError(
+            "vocabulary", f"use a multiple of {VOCAB_MULTIPLE}, such as {lower} or {lower + VOCAB_MULTIPLE}"
+        )
+    return value
 
 
-VocabSize = Annotated[int, AfterValidator(_multiple)]
+def _size_or_auto(value: object) -> object:
+    if isinstance(value, str) and value != "auto":
+        raise PydanticCustomError("vocabulary", "expected a number of tokens, or auto")
+    return value if value == "auto" else _size(value)
+
+
+VocabSize = Annotated[int, BeforeValidator(_size)]
 
 
 class PolicyConfig(Config):
@@ -60,7 +75,8 @@ class PolicyConfig(Config):
 class TokenizerConfig(Config):
     """Training of a byte-level BPE tokenizer on a corpus (SecEncoder, section 3.2)."""
 
-    vocab_size: VocabSize | Literal["auto"] = 29_952
+    # One validator before the union: pydantic would report each member's complaint by the member's name.
+    vocab_size: Annotated[int | Literal["auto"], BeforeValidator(_size_or_auto)] = 29_952
     """Tokens, special ones included; a multiple of 64. `auto` takes what the corpus bears: every merge whose
     pair occurs at least `min_frequency` times in the sample, down to a multiple of 64, at most
     `vocab_size_limit`."""
@@ -73,7 +89,7 @@ class TokenizerConfig(Config):
     others."""
     max_repeats: Annotated[int, Field(ge=1)] = 4
     """Times that the text of a source is drawn at most, so that a small source counts beside large ones."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draw."""
     policy: PolicyConfig = PolicyConfig()
     """How text is cut before byte pairs merge."""
@@ -82,11 +98,11 @@ class TokenizerConfig(Config):
 class ExtensionConfig(Config):
     """More vocabulary for a trained tokenizer, learned from new telemetry; its policy stays."""
 
-    add: Annotated[int, Field(ge=VOCAB_MULTIPLE, multiple_of=VOCAB_MULTIPLE)] = 1024
+    add: Annotated[int, Field(ge=VOCAB_MULTIPLE, le=MAX_VOCAB_SIZE, multiple_of=VOCAB_MULTIPLE)] = 1024
     """New tokens, a multiple of 64."""
     min_frequency: Annotated[int, Field(ge=1)] = 4
     """Occurrences in the sample that a pair needs to become a token."""
     sample_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
     """UTF-8 bytes drawn for training, shared equally among the sources."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draw."""

@@ -1,12 +1,29 @@
 """Vectors in Parquet: content, keys, and that a file appears whole or not at all."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from logfm.corpus import build as build_corpus
-from logfm.embeddings.embed import KEYS, embed, events, input_hashes, is_vectors, matrix, vectors
+from logfm.embeddings.embed import (
+    KEYS,
+    embed,
+    events,
+    input_hashes,
+    is_vectors,
+    known_engine,
+    matrix,
+    vector_schema,
+    vectors,
+)
 from logfm.embeddings.encoder import LogEncoder
+from logfm.embeddings.parts import parts_of
 from logfm.errors import LogfmError, UserError
 from tests.embeddings.samples import log_lines, write_log
 
@@ -70,6 +87,120 @@ def test_nothing_is_left_when_the_encoder_fails(tmp_path, letters):
     with pytest.raises(LogfmError, match="out of order"):
         embed([log], letters, out)
     assert list(out.parent.iterdir()) == []
+
+
+def test_what_was_encoded_before_an_error_is_kept(tmp_path, letters, capsys):
+    log = write_log(tmp_path / "app.log", log_lines(20_000))
+    expected, out = tmp_path / "expected.parquet", tmp_path / "out" / "vectors.parquet"
+    embed([log], letters, expected)
+    calls, right = letters.backend.target.calls, letters.backend.target.encode
+
+    def fail_once(texts):
+        if len(calls) == 3:
+            calls.append([])
+            raise ValueError("out of order")
+        return right(texts)
+
+    calls.clear()
+    letters.backend.target.encode = fail_once
+    with pytest.raises(LogfmError, match="out of order"):
+        embed([log], letters, out, part_rows=5000)
+    assert not out.exists()
+    assert "the first 8192 events are kept" in capsys.readouterr().err
+    calls.clear()
+    assert embed([log], letters, out, part_rows=5000) == 20_000
+    assert sum(map(len, calls)) == 20_000 - 8192
+    assert pq.read_table(out).equals(pq.read_table(expected))
+    assert [path.name for path in out.parent.iterdir()] == ["vectors.parquet"]
+
+
+def test_unfinished_work_of_another_input_is_not_taken(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(9000))
+    right = letters.backend.target.encode
+
+    def fail_later(texts):
+        if len(letters.backend.target.calls) == 2:
+            raise ValueError("out of order")
+        return right(texts)
+
+    letters.backend.target.encode = fail_later
+    with pytest.raises(LogfmError):
+        embed([log], letters, tmp_path / "out.parquet", part_rows=1)
+    letters.backend.target.encode = right
+    write_log(tmp_path / "app.log", log_lines(9000, seed=1))
+    with pytest.raises(UserError, match="other inputs is in the way"):
+        embed([log], letters, tmp_path / "out.parquet", part_rows=1)
+    write_log(tmp_path / "app.log", log_lines(9000))
+    letters.backend.target.calls.clear()
+    assert embed([log], letters, tmp_path / "out.parquet", part_rows=1) == 9000
+    assert len(letters.backend.target.calls) == 1
+
+
+@pytest.mark.parametrize(("moment", "number"), [("encode", 4), ("write", 2), ("merge", 1)])
+def test_a_killed_run_goes_on_where_it_was(tmp_path, moment, number):
+    log = write_log(tmp_path / "app.log", log_lines(20_000))
+    out = tmp_path / "out.parquet"
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from logfm.embeddings import LogEncoder
+from logfm.embeddings import embed as room, parts
+from tests.embeddings.samples import Letters
+calls = []
+def killing(right):
+    def stop(*given, **named):
+        calls.append(1)
+        if len(calls) == {number}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return right(*given, **named)
+    return stop
+if {moment!r} == "encode":
+    Letters.encode = killing(Letters.encode)
+elif {moment!r} == "write":
+    parts.sync = killing(parts.sync)
+else:
+    parts.Parts.merge = killing(parts.Parts.merge)
+encoder = LogEncoder.load("py:tests.embeddings.samples:Letters")
+room.embed([{log!r}], encoder, Path({str(out)!r}), part_rows=5000)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not out.exists()
+    encoder = LogEncoder.load("py:tests.embeddings.samples:Letters")
+    assert embed([log], encoder, out, part_rows=5000) == 20_000
+    encoded = {"encode": 20_000 - 8192, "write": 20_000 - 8192, "merge": 0}[moment]
+    assert sum(map(len, encoder.backend.target.calls)) == encoded
+    embed([log], encoder, tmp_path / "expected.parquet")
+    assert pq.read_table(out).equals(pq.read_table(tmp_path / "expected.parquet"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.log", "expected.parquet", "out.parquet"]
+
+
+def test_two_writers_do_not_meet(tmp_path, letters):
+    with (
+        parts_of(tmp_path / "out.parquet", vector_schema(letters), "key"),
+        pytest.raises(UserError, match="another process"),
+        parts_of(tmp_path / "out.parquet", vector_schema(letters), "key"),
+    ):
+        pass
+
+
+def test_standard_input_starts_again(tmp_path, letters, monkeypatch):
+    folder = tmp_path / ".out.parquet.partial"
+    with pytest.raises(KeyboardInterrupt), parts_of(tmp_path / "out.parquet", vector_schema(letters), None):
+        raise KeyboardInterrupt
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "key").write_text("once")  # what a killed run leaves
+    (folder / "part-000000.parquet").write_bytes(b"of another stream")
+    with parts_of(tmp_path / "out.parquet", vector_schema(letters), None) as parts:
+        assert parts.rows == 0
+
+
+def test_engines_by_name():
+    assert known_engine("ray") == "ray"
+    with pytest.raises(UserError, match="no such engine: spark"):
+        known_engine("spark")
 
 
 def test_an_existing_file_stays(tmp_path, letters):

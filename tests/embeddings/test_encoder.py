@@ -48,6 +48,12 @@ def test_an_empty_folder_is_no_encoder(tmp_path):
         ([None], "number 0 is NoneType"),
         (["a", b"b"], "number 1 is bytes"),
         (["a", 3.0], "number 1 is float"),
+        (["a", None, b"c"], "number 1 is NoneType"),
+        ([["a"]], "number 0 is list"),
+        (None, "found one NoneType"),
+        (7, "found one int"),
+        (bytearray(b"a"), "found one bytearray"),
+        ({"a": "b"}, "found one dict"),
     ],
 )
 def test_input_that_is_no_list_of_strings_is_refused(letters, texts, words):
@@ -60,6 +66,21 @@ def test_nothing_gives_an_empty_matrix(letters, minilm):
     assert letters.encode([]).shape == (0, 36)
     assert minilm.encode([]).shape == (0, 384)
     assert minilm.encode([]).dtype == np.float32
+
+
+def test_empty_strings_have_a_vector(minilm, ours):
+    for encoder in (minilm, ours):
+        found = encoder.encode(["", "a", "", " "])
+        assert np.isfinite(found).all()
+        assert np.array_equal(found[0], found[2])
+        assert not np.allclose(found[0], found[1])
+        assert np.allclose(encoder.encode([""])[0], found[0], atol=1e-5)
+
+
+def test_any_sequence_of_strings_will_do(letters):
+    expected = letters.encode(["ab", "c"])
+    for texts in (("ab", "c"), np.array(["ab", "c"]), {"ab": 1, "c": 2}.keys(), iter(["ab", "c"])):
+        assert np.array_equal(letters.encode(texts), expected)
 
 
 def test_equal_texts_are_encoded_once_and_the_order_is_kept(letters):
@@ -151,6 +172,27 @@ def test_a_line_of_five_megabytes(ours):
     found = ours.encode(["GET /" + "a" * 5_000_000, "b"])
     assert np.isfinite(found).all()
     assert ours.counts.cut == before + 1
+    with pytest.raises(UserError, match=r"a text has .* tokens, the encoder reads 126"):
+        LogEncoder.load(ours.name, truncation="error").encode(["GET /" + "a" * 5_000_000])
+
+
+def test_truncation_of_our_folder(encoder_folder):
+    """Each policy is what encoding the kept tokens as texts of their own gives."""
+    words = [f"w{number} " for number in range(60)]
+    encoders = {
+        policy: LogEncoder.load(encoder_folder, EncoderConfig(truncation=policy, max_tokens=100))
+        for policy in ("head", "head_tail", "chunk")
+    }
+    runner = encoders["head"].backend.runner
+    ids = runner.tokenizer.encode_batch(["".join(words)])[0]
+    assert len(ids) > 100
+    pieces = [ids[start : start + 100] for start in range(0, len(ids), 100)]
+    vectors = runner.pool([pieces[0], np.concatenate([ids[:50], ids[-50:]]), *pieces], [2], "mean")
+    sizes = np.array([len(piece) + 2 for piece in pieces])
+    expected = {"head": vectors[0], "head_tail": vectors[1], "chunk": (sizes @ vectors[2:]) / sizes.sum()}
+    for policy, encoder in encoders.items():
+        assert np.allclose(encoder.encode(["".join(words), "short"])[0], expected[policy], atol=1e-5), policy
+        assert (encoder.counts.encoded, encoder.counts.cut) == (2, 1)
 
 
 @pytest.mark.parametrize("policy", ["head", "head_tail", "chunk", "error"])

@@ -15,7 +15,7 @@ from logfm.extras import require
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("configs", "corpus", "tokenizer", "pretrain", "embeddings", "finetune", "evaluation")
-SHIPPED = {".py", ".yaml", ".j2", ".css", ".typed"}
+SHIPPED = {".py", ".yaml", ".sh", ".j2", ".css", ".typed"}
 
 
 def loaded_after(statement):

@@ -1,6 +1,5 @@
 """Whole pretraining runs: they learn, they resume, and other libraries open what they leave."""
 
-import json
 import os
 import signal
 import subprocess
@@ -179,35 +178,6 @@ def test_the_schedule_warms_up_holds_and_decays():
     factors = [learning_rate_factor(p, warmup=0.1, decay=0.4) for p in (0.0, 0.05, 0.1, 0.6, 0.8, 1.0)]
     assert factors[0] > 0
     assert factors[1:] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.0])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_deepspeed_on_two_processes_equals_one_with_the_same_global_batch(configure, tmp_path, stage):
-    deepspeed = {
-        "strategy": "deepspeed",
-        "devices": 2,
-        "zero_stage": stage,
-        "steps": 4,
-        "checkpoint_every": 2,
-    }
-    config = configure(tmp_path / "two", data={"tokens_per_batch": 512}, train=deepspeed)
-    script = tmp_path / "train.py"
-    script.write_text(RUN.replace("sys.argv[1]", repr(config.model_dump_json())))
-    process = subprocess.Popen(
-        [sys.executable, str(script)], env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    finish(process)
-    run = tmp_path / "two" / "run"
-    assert (run / "checkpoints" / "final.ckpt" / "checkpoint").is_dir()
-    shards = list((run / "checkpoints" / "final.ckpt").rglob("*optim_states.pt"))
-    assert len(shards) == 2
-    encoder = load_encoder(tmp_path / "two" / "encoder")
-    assert len(encoder.pool(encoder.tokenizer.encode_batch(["session opened for user root"]))[0]) == 32
-    recorded = json.loads((tmp_path / "two" / "run" / "manifest.json").read_text())["metrics"]
-    one = pretrain(configure(tmp_path / "one", data={"tokens_per_batch": 512}, train={"steps": 4, "accumulate": 2}))
-    assert recorded["validation_loss"] == pytest.approx(one.run.metrics["validation_loss"], rel=1e-4)
 
 
 def test_every_shipped_recipe_is_valid():

@@ -1,0 +1,56 @@
+"""What runs an encoder folder: `torch` (the packed forward of pretraining), `onnx` and `onnx-int8` (ONNX Runtime)."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.tokenizer import LogTokenizer
+
+Pooling = Literal["mean", "first", "max"]
+_OPENERS = {"torch": "torch_backend", "onnx": "onnx_backend", "onnx-int8": "onnx_backend"}
+
+
+class Runner(Protocol):
+    """An encoder's model, whatever computes it; safe to use from several threads."""
+
+    @property
+    def tokenizer(self) -> LogTokenizer:
+        """What makes ids of texts."""
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens that is read whole, [CLS] and [SEP] not counted."""
+
+    @property
+    def hash(self) -> str:
+        """Identity of weights, tokenizer, and of the arithmetic where that moves vectors."""
+
+    def pool(self, ids: Sequence[np.ndarray], layers: Sequence[int], by: Pooling) -> np.ndarray:
+        """One vector of each text's tokens, [CLS] and [SEP] included; float32 (len(ids), dim), in order.
+
+        States are the mean of the given layers', counted from 1 (0 is what goes into the first); `by` their mean over
+        the tokens, their maximum, or those of the first token, [CLS].
+        """
+
+
+def open_runner(folder: Path, config: EncoderConfig) -> Runner:
+    """Open an encoder folder with the backend that the configuration names.
+
+    Raises:
+        UserError: not an encoder folder, a damaged one, one without the backend's file, or a package is missing.
+    """
+    module = import_module(f"logfm.embeddings.backends.{_OPENERS[config.backend]}")
+    runner: Runner = module.open_backend(folder, config)
+    return runner

@@ -1,0 +1,134 @@
+"""ONNX Runtime: the graph that `logfm export --onnx` wrote, in float32 or 8-bit integers; needs no torch.
+
+In 8 bits a batch's activations share their scale, so a vector moves a little with the texts that it is encoded beside.
+Shape legend: B texts of a batch, N tokens of the longest, D width.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logfm.artifacts import digest, file_hash
+from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.embeddings.truncation import batches
+from logfm.errors import LogfmError, UserError
+from logfm.extras import require
+from logfm.pretrain.encoder_folder import CONFIG, WEIGHTS, check_folder, identity, trained_tokens
+from logfm.pretrain.onnx_files import INT8, ONNX, WEIGHTS_KEY, output_names
+from logfm.tokenizer import LogTokenizer
+
+if TYPE_CHECKING:
+    from logfm.embeddings.backends import Pooling
+
+_FILES = {"onnx": ONNX, "onnx-int8": INT8}
+_MOST_TOKENS = 4096
+"""Longest text, [CLS] and [SEP] included: scores are held for all pairs of tokens at once."""
+_TOKENS = 1024
+"""Tokens of a batch: more are slower, as what is computed no longer fits the processor's caches."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxRunner:
+    """A session of ONNX Runtime, which any number of threads may share."""
+
+    session: Any = field(repr=False)
+    folder: Path
+    tokenizer: LogTokenizer
+    dim: int
+    layers: int
+    max_tokens: int
+    int8: bool
+    tokens_per_batch: int
+
+    @cached_property
+    def hash(self) -> str:
+        """Identity of weights and tokenizer; 8-bit vectors have one of their own."""
+        whole = identity(self.folder, self.tokenizer.hash)
+        return digest({"encoder": whole, "arithmetic": "int8"}) if self.int8 else whole
+
+    def pool(self, ids: Sequence[np.ndarray], layers: Sequence[int], by: "Pooling") -> np.ndarray:
+        """One vector of each text's tokens; float32 (len(ids), dim), in order."""
+        pooled = np.empty((len(ids), self.dim), dtype=np.float32)
+        lengths = [len(one) + 2 for one in ids]
+        names = [output_names(self.layers)[layer] for layer in layers]
+        for rows in batches(lengths, self.tokens_per_batch):
+            grid_BN, mask_BN = self._grid([ids[row] for row in rows])
+            parts = self._run(names, grid_BN, mask_BN)
+            states_BND = parts[0] if len(parts) == 1 else np.mean(parts, axis=0)
+            pooled[rows] = _pooled(states_BND, mask_BN, by)
+        return pooled
+
+    def _run(self, names: list[str], grid_BN: np.ndarray, mask_BN: np.ndarray) -> list[np.ndarray]:
+        try:
+            parts: list[np.ndarray] = self.session.run(names, {"input_ids": grid_BN, "attention_mask": mask_BN})
+        except Exception as error:
+            raise LogfmError(f"ONNX Runtime failed on {grid_BN.shape} tokens: {error}") from error
+        return parts
+
+    def _grid(self, ids: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids with [CLS] and [SEP], and which of them are no padding: int64 (B, N) each."""
+        lengths = np.array([len(one) + 2 for one in ids])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        grid = np.full(mask.shape, self.tokenizer.pad_id, dtype=np.int64)
+        grid[:, 0] = self.tokenizer.cls_id
+        for row, one in enumerate(ids):
+            grid[row, 1 : len(one) + 1] = one
+            grid[row, len(one) + 1] = self.tokenizer.sep_id
+        return grid, mask.astype(np.int64)
+
+
+def _pooled(states_BND: np.ndarray, mask_BN: np.ndarray, by: "Pooling") -> np.ndarray:
+    if by == "first":
+        return states_BND[:, 0]
+    if by == "max":
+        return np.where(mask_BN[:, :, None] > 0, states_BND, -np.inf).max(1)
+    shares_B1N = (mask_BN / mask_BN.sum(1, keepdims=True)).astype(np.float32)[:, None, :]
+    return (shares_B1N @ states_BND)[:, 0]
+
+
+def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
+    """Open an encoder folder with an ONNX file in it.
+
+    Raises:
+        UserError: no encoder folder, a damaged one, no ONNX file, one of other weights, or no ONNX Runtime.
+    """
+    runtime = require("onnxruntime", "onnx")
+    check_folder(folder)
+    path = folder / _FILES[config.backend]
+    if not path.is_file():
+        option = "--onnx --int8" if config.backend == "onnx-int8" else "--onnx"
+        raise UserError(f"no {path.name} in the encoder folder", folder, f"Write it: logfm export CHECKPOINT {option}")
+    session = _session(runtime, path)
+    if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != file_hash(folder / WEIGHTS):
+        raise UserError("the ONNX file was written from other weights", path, "Export the encoder again.")
+    tokenizer = LogTokenizer.load(folder)
+    sizes = json.loads((folder / CONFIG).read_bytes())
+    return OnnxRunner(
+        session=session,
+        folder=folder,
+        tokenizer=tokenizer,
+        dim=int(sizes["hidden_size"]),
+        layers=int(sizes["num_hidden_layers"]),
+        max_tokens=min(int(sizes["max_position_embeddings"]), trained_tokens(folder), _MOST_TOKENS) - 2,
+        int8=config.backend == "onnx-int8",
+        tokens_per_batch=min(config.tokens_per_batch, _TOKENS),
+    )
+
+
+def _session(runtime: Any, path: Path) -> Any:
+    options = runtime.SessionOptions()
+    # As torch reads it; ONNX Runtime's own default is one thread a core. It does not know this variable.
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+    providers = [
+        one for one in ("CUDAExecutionProvider", "CPUExecutionProvider") if one in runtime.get_available_providers()
+    ]
+    try:
+        return runtime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        raise UserError(f"cannot read the ONNX file ({type(error).__name__})", path, "Export it again.") from error

@@ -1,0 +1,119 @@
+"""Sequences of log keys: how they are made, and that order is judged."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from logfm.configs.schema.embeddings import DetectConfig, LogbertConfig
+from logfm.corpus.events import SCHEMA
+from logfm.embeddings import LogEncoder
+from logfm.embeddings.detect import find
+from logfm.embeddings.embed import KEYS
+from logfm.embeddings.heads.keys import FIRST_KEY, PAD, UNKNOWN, vocabulary, windows
+from logfm.embeddings.heads.logbert import logbert
+from tests.embeddings.heads.conftest import PLANTED
+
+STEPS = (
+    "connection from {}",
+    "password accepted for uid {}",
+    "shell opened on pts {}",
+    "shell closed on pts {}",
+    "bye {}",
+)
+
+
+def table(rows):
+    """Events of (text, seconds or None, session_id, host)."""
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    schema = pa.schema([SCHEMA.field(name) for name in KEYS])
+    return pa.Table.from_pylist(
+        [
+            {"event_id": str(i), "text": text, "source": "s", "file": "f", "offset": i, "session_id": session,
+             "timestamp": None if seconds is None else start + timedelta(seconds=seconds), "host": host}
+            for i, (text, seconds, session, host) in enumerate(rows)
+        ],
+        schema=schema,
+    )  # fmt: skip
+
+
+def sessions(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        (step.format(rng.integers(1000)), 60 * number + second, f"{seed}-{number}", "h")
+        for number in range(count)
+        for second, step in enumerate(STEPS)
+    ]
+
+
+def test_windows_are_sessions_in_time_and_every_event_is_in_one():
+    rows = [
+        ("start 1", 0, "a", "h"), ("lone 1", 5, None, "h"), ("end 1", 2, "a", "h"), ("middle 1", 1, "a", "h"),
+        ("lone 2", 100, None, "h"), ("other 9", 100, None, "g"), ("lone 3", 900, None, "h"), ("late", 9000, "a", "h"),
+    ]  # fmt: skip
+    events = table(rows)
+    known = vocabulary(events, 100)
+    found = windows(events, known, 3)
+    got = {tuple(row[row >= 0].tolist()) for row in found.rows}
+    # The session's own id holds over a pause; the host's events are cut at it; three events fill a window.
+    assert got == {(0, 3, 2), (7,), (1, 4), (6,), (5,)}
+    assert np.array_equal(found.keys == PAD, found.rows < 0)
+    by_row = {int(row): int(key) for row, key in zip(found.rows.ravel(), found.keys.ravel(), strict=True) if row >= 0}
+    assert by_row[1] == by_row[4] == by_row[6] >= FIRST_KEY  # equal but for a number
+    assert by_row[5] != by_row[1]
+
+
+def test_the_vocabulary_keeps_the_frequent_keys_and_the_rest_is_unknown():
+    events = table([("often 1", 0, "a", "h"), ("often 2", 1, "a", "h"), ("rare", 2, "a", "h")])
+    known = vocabulary(events, 1)
+    assert windows(events, known, 4).keys.tolist() == [[FIRST_KEY, FIRST_KEY, UNKNOWN, PAD]]
+
+
+def test_events_without_time_or_session_follow_each_other():
+    events = table([("one", None, None, None), ("two", None, None, None)])
+    assert windows(events, vocabulary(events, 9), 4).rows.tolist() == [[0, 1, -1, -1]]
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """Normal sessions, then one whose known keys stand in the wrong order, and one with an unknown key."""
+    wrong = [STEPS[i].format(7) for i in (3, 0, 4, 2, 1)]
+    unknown = [*(step.format(7) for step in STEPS[:2]), "implant loaded", STEPS[4].format(7)]
+    rows = [*sessions(60, seed=1)]
+    rows += [(text, 9_000 + i, "wrong", "h") for i, text in enumerate(wrong)]
+    rows += [(text, 9_500 + i, "unknown", "h") for i, text in enumerate(unknown)]
+    config = LogbertConfig(candidates=1, steps=200, hidden=32, learning_rate=5e-3)
+    return table(rows), logbert(table(rows), table(sessions(300)), config, contamination=0.01, seed=0), config
+
+
+def test_a_wrong_order_of_known_keys_scores_above_all_normal_events(judged):
+    events, found, _ = judged
+    session = np.array(events["session_id"].to_pylist())
+    normal = found.scores[(session != "wrong") & (session != "unknown")]
+    assert np.sort(found.scores[session == "wrong"])[-3:].min() > np.quantile(normal, 0.98)
+    assert found.scores[session == "wrong"].max() > found.threshold
+    assert (normal > found.threshold).mean() < 0.05
+
+
+def test_an_unknown_key_is_always_a_miss(judged):
+    events, found, _ = judged
+    row = events["text"].to_pylist().index("implant loaded")
+    assert found.scores[row] > 1
+    assert found.scores[row] > found.threshold
+
+
+def test_the_same_seed_gives_the_same_scores(judged):
+    events, _, config = judged
+    few = LogbertConfig(**{**config.dump(), "steps": 5})
+    one, two, other = (logbert(events, None, few, 0.01, seed).scores for seed in (3, 3, 4))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_a_planted_line_of_simulated_telemetry_is_found(halves):
+    config = DetectConfig(method="logbert", top=5, logbert=LogbertConfig(steps=150))
+    found = find([halves[1]], LogEncoder.load("tfidf"), config, baseline=[halves[0]])
+    planted = next(one for one in found.findings if one.text == PLANTED)
+    assert planted.above_threshold
+    assert planted.nearest_normal is not None

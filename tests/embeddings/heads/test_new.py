@@ -1,0 +1,40 @@
+"""Distance to a baseline: what is new."""
+
+import numpy as np
+import pytest
+
+from logfm.configs.schema.embeddings import DetectConfig
+from logfm.embeddings import LogEncoder
+from logfm.embeddings.detect import detect, find
+from logfm.embeddings.heads.nearest import distances
+from logfm.errors import UserError
+from tests.embeddings.heads.conftest import PLANTED
+
+
+def test_the_score_is_the_distance_to_the_nearest_normal_direction():
+    baseline = np.array([[1, 0], [0, 2], [0, 2]], dtype=np.float32)
+    found = distances(np.array([[5, 0], [3, 3], [-1, 0]], dtype=np.float32), baseline, contamination=0.4)
+    assert np.allclose(found.scores, [0, np.sqrt(2 - np.sqrt(2)), np.sqrt(2)], atol=1e-3)
+    # The text that occurs twice is not new to itself; the other one is as far away as they are.
+    assert np.allclose(found.fitted, [np.sqrt(2), 0, 0], atol=1e-3)
+    assert found.threshold == pytest.approx(np.percentile(found.fitted, 60))
+
+
+def test_nearest_is_the_default_with_a_baseline_and_impossible_without(letters):
+    vectors = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    assert np.array_equal(
+        detect(vectors, baseline=vectors[:20]).scores,
+        detect(vectors, DetectConfig(method="nearest"), baseline=vectors[:20]).scores,
+    )
+    for call in (lambda: detect(vectors, DetectConfig(method="nearest")),
+                 lambda: find(["nowhere"], letters, DetectConfig(method="nearest"))):  # fmt: skip
+        with pytest.raises(UserError, match="Give --baseline"):
+            call()
+
+
+def test_a_planted_line_of_simulated_telemetry_is_the_newest(halves):
+    found = find([halves[1]], LogEncoder.load("tfidf"), DetectConfig(top=3), baseline=[halves[0]])
+    first = found.findings[0]
+    assert first.text == PLANTED
+    assert first.above_threshold
+    assert first.nearest_normal.file == str(halves[0])

@@ -1,0 +1,249 @@
+"""The backends of an encoder folder agree; what moves vectors has a hash of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from logfm.artifacts import read_manifest
+from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.embeddings import LogEncoder
+from logfm.embeddings.folder import chosen_layers
+from logfm.errors import UserError
+from logfm.pretrain.export import export_checkpoint
+from logfm.pretrain.onnx_files import write_onnx
+from tests.embeddings.samples import log_lines
+
+LINES = [*log_lines(60, seed=3), "", "a", " ", "x" * 900, "user=root " * 40, "\udcff \ud800"]
+
+
+@pytest.fixture(scope="module")
+def folder(encoder_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("onnx") / "encoder"
+    shutil.copytree(encoder_folder, out)
+    write_onnx(out, int8=True)
+    return out
+
+
+@pytest.fixture(scope="module", params=["torch", "onnx", "onnx-int8"])
+def backend(request, folder):
+    return LogEncoder.load(folder, backend=request.param)
+
+
+def cosines(one, two):
+    return (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+
+
+def centred_cosines(one, two):
+    """Random weights give vectors that all point one way; what is left without their mean tells texts apart."""
+    return cosines(one - two.mean(0), two - two.mean(0))
+
+
+@pytest.mark.parametrize(("name", "least"), [("onnx", 0.9999), ("onnx-int8", 0.98)])
+@pytest.mark.parametrize("options", [{}, {"layers": "1", "pooling": "max"}, {"layers": "last:2", "pooling": "first"}])
+def test_onnx_gives_what_torch_gives(folder, name, least, options):
+    found = LogEncoder.load(folder, backend=name, **options).encode(LINES)
+    expected = LogEncoder.load(folder, **options).encode(LINES)
+    assert found.dtype == np.float32
+    assert cosines(found, expected).min() >= least
+    if name == "onnx":
+        assert np.abs(found - expected).max() < 1e-4
+        if options.get("pooling") != "first":  # [CLS] of random weights is nearly the same everywhere
+            assert centred_cosines(found, expected).min() >= least
+
+
+def test_vectors_do_not_depend_on_the_batch(folder):
+    encoder = LogEncoder.load(folder, backend="onnx")
+    together = encoder.encode(LINES)
+    alone = np.concatenate([encoder.encode([line]) for line in LINES[:12]])
+    assert np.abs(together[:12] - alone).max() < 1e-5
+
+
+def test_threads_get_the_same_vectors(backend):
+    parts = [LINES[start : start + 8] for start in range(0, 64, 8)]
+    alone = [backend.encode(part) for part in parts]
+    with ThreadPoolExecutor(8) as threads:
+        for found in threads.map(lambda _: [backend.encode(part) for part in parts], range(8)):
+            for one, other in zip(found, alone, strict=True):
+                assert np.allclose(one, other, atol=1e-5)
+
+
+def test_hashes_tell_vectors_apart(folder, ours):
+    def identity(**options):
+        return LogEncoder.load(folder, **options).hash
+
+    # float32 vectors of both backends are the same and may stand in one index
+    assert identity() == identity(backend="onnx") == ours.hash
+    assert identity(layers="2") == identity(layers="last:1") == ours.hash
+    different = [
+        {"backend": "onnx-int8"},
+        {"layers": "1"},
+        {"layers": "last:2"},
+        {"pooling": "first"},
+        {"pooling": "max"},
+        {"pooling": "max", "layers": "1"},
+    ]
+    assert len({ours.hash, *(identity(**options) for options in different)}) == 7
+    assert identity(backend="onnx", layers="1") == identity(layers="1")
+
+
+def test_layers_and_pooling_are_what_transformers_computes(folder):
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder)
+    encoder = LogEncoder.load(folder)
+    ids = encoder.pretrained.tokenizer.encode_batch([LINES[0]])[0]
+    whole = torch.tensor([[1, *ids, 2]])
+    assert (encoder.pretrained.tokenizer.cls_id, encoder.pretrained.tokenizer.sep_id) == (1, 2)
+    with torch.inference_mode():
+        states = torch.stack(model(whole, output_hidden_states=True).hidden_states)[:, 0].numpy()
+    expected = {
+        ("last", "mean"): states[2].mean(0),
+        ("0", "mean"): states[0].mean(0),
+        ("1", "first"): states[1][0],
+        ("last:2", "max"): states[1:].mean(0).max(0),
+        ("last:3", "mean"): states.mean((0, 1)),
+    }
+    for (layers, pooling), vector in expected.items():
+        found = LogEncoder.load(folder, layers=layers, pooling=pooling).encode([LINES[0], LINES[3]])[0]
+        assert np.abs(found - vector).max() < 1e-5, (layers, pooling)
+
+
+@pytest.mark.parametrize(
+    ("layers", "count", "expected"),
+    [("last", 4, (4,)), ("0", 4, (0,)), ("last:3", 4, (2, 3, 4)), ("last:5", 4, (0, 1, 2, 3, 4))],
+)
+def test_layers_by_name(layers, count, expected):
+    assert chosen_layers(layers, count) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": "3"}, "the encoder has 2 layers"),
+        ({"layers": "last:4"}, "the encoder has 2 layers"),
+        ({"layers": "-1"}, "layers"),
+        ({"layers": "first"}, "layers"),
+        ({"pooling": "median"}, "pooling"),
+        ({"backend": "tensorrt"}, "backend"),
+    ],
+)
+def test_options_that_do_not_exist(folder, options, words):
+    with pytest.raises(UserError, match=words):
+        LogEncoder.load(folder, **options)
+
+
+def test_options_are_for_our_folders(minilm_folder):
+    for options in ({"backend": "onnx"}, {"layers": "1"}, {"pooling": "first"}):
+        with pytest.raises(UserError, match="is for encoder folders of logfm"):
+            LogEncoder.load(f"st:{minilm_folder}", **options)
+
+
+def test_a_folder_without_a_graph_says_how_to_write_it(encoder_folder):
+    with pytest.raises(UserError, match=r"no model\.onnx .*logfm export CHECKPOINT --onnx"):
+        LogEncoder.load(encoder_folder, backend="onnx")
+
+
+def test_graphs_of_other_weights_and_damaged_ones_are_refused(folder, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    weights = load_file(other / "model.safetensors")
+    weights["deberta.encoder.LayerNorm.bias"] += 1
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="other weights"):
+        LogEncoder.load(other, backend="onnx")
+    (other / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:5000])
+    with pytest.raises(UserError, match="cannot read the ONNX file"):
+        LogEncoder.load(other, backend="onnx")
+
+
+def test_long_texts_are_cut_and_counted(folder):
+    for name in ("torch", "onnx"):
+        encoder = LogEncoder.load(folder, backend=name, truncation="head_tail")
+        encoder.encode(["a b c " * 400, "short"])
+        assert encoder.counts.cut == 1
+        with pytest.raises(UserError, match="the encoder reads 126"):
+            LogEncoder.load(folder, backend=name, truncation="error").encode(["a b c " * 400])
+
+
+def test_a_large_model_has_its_weights_beside_the_graph(encoder_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("logfm.pretrain.onnx_files.INLINE_BYTES", 1000)
+    out = tmp_path / "encoder"
+    shutil.copytree(encoder_folder, out)
+    write_onnx(out, int8=True)
+    assert (out / "model.onnx.data").stat().st_size > 50_000
+    for name in ("onnx", "onnx-int8"):
+        found = LogEncoder.load(out, backend=name).encode(LINES)
+        assert cosines(found, LogEncoder.load(out).encode(LINES)).min() > 0.98
+
+
+def test_export_of_an_encoder_adds_graphs(tmp_path, encoder_folder):
+    from logfm.artifacts import produce
+
+    with produce(tmp_path / "one", stage="encoder", config={"trained_tokens": 128}, inputs={}) as work:
+        shutil.copytree(encoder_folder, work.path, dirs_exist_ok=True)
+        work.licences.add("MIT")
+    manifest = export_checkpoint(tmp_path / "one", tmp_path / "two", int8=True)
+    assert {"model.onnx", "model_int8.onnx", "model.safetensors", "1_Pooling/config.json"} <= set(manifest.outputs)
+    assert manifest.config["graphs"] == ["onnx", "int8"]
+    assert manifest.licences == ["MIT"]
+    assert export_checkpoint(tmp_path / "one", tmp_path / "two", int8=True) == manifest
+    plain = export_checkpoint(tmp_path / "two", tmp_path / "three")
+    assert "graphs" not in plain.config and "model.onnx" not in plain.outputs
+    assert plain.outputs == read_manifest(tmp_path / "one").outputs
+
+
+def test_onnx_loads_no_torch(folder):
+    script = (
+        "import sys; from logfm.embeddings import LogEncoder\n"
+        f"print(LogEncoder.load({str(folder)!r}, backend='onnx').encode(['a', 'b']).shape)\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(2, 32)\n"
+
+
+def test_the_graph_gathers_no_matrix_of_positions(folder):
+    import onnx
+
+    graph = onnx.load(folder / "model.onnx").graph
+    assert not [node.op_type for node in graph.node if node.op_type == "GatherElements"]
+    outputs = [one.name for one in graph.output]
+    assert outputs == ["hidden_state_0", "hidden_state_1", "last_hidden_state"]
+    config = json.loads((folder / "config.json").read_bytes())
+    assert graph.output[0].type.tensor_type.shape.dim[2].dim_value == config["hidden_size"]
+    assert EncoderConfig().backend == "torch"
+
+
+def test_onednn_changes_the_time_and_nothing_else(folder):
+    import torch
+
+    from logfm.embeddings.backends.onednn import OneDnnLinear
+    from logfm.pretrain import load_encoder
+
+    ours, plain = LogEncoder.load(folder).pretrained, load_encoder(folder)
+    changed = [module for module in ours.model.modules() if isinstance(module, OneDnnLinear)]
+    assert len(changed) == 2 * 6
+    assert list(ours.model.state_dict()) == list(plain.model.state_dict())
+    ids = plain.tokenizer.encode_batch(LINES)
+    assert np.abs(ours.pool(ids) - plain.pool(ids)).max() < 1e-5
+    half = LogEncoder.load(folder, EncoderConfig(bf16=True)).encode(LINES)
+    assert cosines(half, plain.pool(ids)).min() > 0.999
+    x = torch.randn(3, 32, requires_grad=True)
+    changed[0](x).sum().backward()  # with gradients it is the plain layer
+    assert x.grad is not None
+
+
+def test_a_missing_package_is_named_at_the_door(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for step in (lambda: LogEncoder.load(folder, backend="onnx"), lambda: write_onnx(folder)):
+        with pytest.raises(UserError, match=r'pip install "logfm\[onnx\]"'):
+            step()

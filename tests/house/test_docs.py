@@ -1,0 +1,54 @@
+"""The guide to embeddings: what it shows runs, and every way gives the same vectors."""
+
+import ast
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from logfm.configs.schema.pretrain import ModelConfig
+from logfm.configs.schema.tokenizer import TokenizerConfig
+from logfm.corpus import Corpus, build
+from logfm.tokenizer import LogTokenizer, train
+from tests.embeddings.samples import log_lines, write_log
+
+TEXT = (Path(__file__).parents[2] / "docs" / "embeddings.md").read_text()
+BLOCKS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```python\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL))
+RUN = ("Through logfm", "sentence-transformers", "transformers", "ONNX Runtime alone")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    from logfm.pretrain.export import write_encoder
+    from logfm.pretrain.model import build as build_model
+    from logfm.pretrain.onnx_files import write_onnx
+
+    root = tmp_path_factory.mktemp("docs")
+    build([write_log(root / "app.log", log_lines(300))], root / "corpus", workers=1)
+    train(Corpus.open(root / "corpus"), root / "tokenizer", TokenizerConfig(vocab_size="auto", vocab_size_limit=384))
+    tokenizer = LogTokenizer.load(root / "tokenizer")
+    config = ModelConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64, max_tokens=128)
+    (root / "encoder").mkdir()
+    write_encoder(build_model(config, tokenizer.vocab_size, tokenizer.pad_id, 0), tokenizer, 128, root / "encoder")
+    write_onnx(root / "encoder")
+    return root / "encoder"
+
+
+def test_what_the_guide_shows_gives_the_same_vectors(encoder, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    found = []
+    for name in RUN:
+        scope = {}
+        exec(BLOCKS[name].replace("ENCODER", str(encoder)), scope)
+        found.append(np.array(scope["vectors"]))
+    assert all(vectors.shape == (2, 32) for vectors in found)
+    assert all(np.abs(vectors - found[0]).max() < 1e-4 for vectors in found)
+    assert np.abs(found[0][0] - found[0][1]).max() > 1e-3
+
+
+def test_the_other_snippets_are_python():
+    assert set(BLOCKS) == {*RUN, "LangChain", "LlamaIndex", "mteb"}
+    for name in set(BLOCKS) - set(RUN):
+        assert '"ENCODER"' in BLOCKS[name]
+        ast.parse(BLOCKS[name])
