@@ -64,7 +64,7 @@ def finished_tokens(
 def _identity(
     corpus: Corpus, tokenizer: LogTokenizer, config: DataConfig
 ) -> tuple[dict[str, float | int | str | None], dict[str, str]]:
-    settings: dict[str, object] = {"view": config.view, "max_tokens": config.max_tokens}
+    settings: dict[str, str | int | float | None] = {"view": config.view, "max_tokens": config.max_tokens}
     settings["validation"] = config.validation_share
     return settings, {"corpus": corpus.manifest.hash, "tokenizer": tokenizer.hash}
 

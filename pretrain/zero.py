@@ -6,14 +6,23 @@ Imported when a run asks for DeepSpeed, after the environment says which acceler
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy
+from torch.distributed import distributed_c10d
 
 from logfm.pretrain.saving import remove, replacing, unfinished
 
 
 class ZeroStrategy(DeepSpeedStrategy):
     """Lightning's strategy; a checkpoint is written beside its place and moved there once every rank is done."""
+
+    def setup(self, trainer: lightning.Trainer) -> None:
+        """Hold all process groups to the strategy's timeout: those that DeepSpeed makes would wait half an hour."""
+        super().setup(trainer)
+        if self._timeout is not None:
+            for group in tuple(distributed_c10d._world.pg_map):
+                distributed_c10d._set_pg_timeout(self._timeout, group)
 
     def backward(self, closure_loss: torch.Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Backward without DeepSpeed's division by the number of accumulated batches.

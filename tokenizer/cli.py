@@ -9,7 +9,7 @@ app = typer.Typer(help="Train a log tokenizer, and see how well it fits.", no_ar
 
 CorpusFolder = Annotated[Path, typer.Argument(help="Folder made by `logfm corpus build`.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the draw.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -21,7 +21,7 @@ def train_command(
         str | None, typer.Option("--vocab-size", help="Tokens, a multiple of 64, or auto. [default: 29952]")
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with further settings.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the draw. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the draw. [default: 0]")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a tokenizer on equal bytes of each source of a corpus."""
@@ -32,7 +32,7 @@ def train_command(
 
     document = {} if config is None else read_yaml(config)
     if vocab_size is not None:
-        document["vocab_size"] = int(vocab_size) if vocab_size.isdecimal() else vocab_size
+        document["vocab_size"] = _number(vocab_size)
     if seed is not None:
         document["seed"] = seed
     resolved = parse(TokenizerConfig, document, config or "--vocab-size")
@@ -86,6 +86,13 @@ def report_command(
         return
     _print_rows(out / "report.csv")
     say(f"report: {out / 'report.html'}")
+
+
+def _number(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def _show(out: Path, metrics: dict[str, Any], as_json: bool) -> None:

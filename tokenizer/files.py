@@ -48,6 +48,7 @@ def read(folder: Path) -> tuple[bytes, Facts]:
     """
     try:
         specification = (folder / TOKENIZER).read_bytes()
+        (folder / TRANSFORMERS).stat()
         return specification, Facts.model_validate_json((folder / LOGFM).read_bytes())
     except FileNotFoundError as error:
         missing = Path(error.filename).name

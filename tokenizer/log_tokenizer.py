@@ -12,6 +12,7 @@ from logfm.errors import UserError
 from logfm.tokenizer import files
 from logfm.tokenizer.pieces import SPECIAL_TOKENS, piece_bytes, readable
 from logfm.tokenizer.policy import is_delimiter
+from logfm.tokenizer.specification import foreign_part
 from logfm.tokenizer.stray_bytes import encodable
 
 
@@ -39,7 +40,7 @@ class LogTokenizer:
         """Open a tokenizer folder, or an encoder folder that holds a tokenizer's files.
 
         Raises:
-            UserError: no tokenizer there, a damaged one, or a delimiter mask that does not fit it.
+            UserError: no tokenizer there, a damaged or changed one, or a delimiter mask that does not fit it.
         """
         folder = Path(folder)
         specification, facts = files.read(folder)
@@ -54,6 +55,13 @@ class LogTokenizer:
             raise UserError(f"the delimiter mask does not fit the vocabulary ({error})", folder) from None
         if not np.array_equal(stored, mask):
             raise UserError("the delimiter mask does not fit the vocabulary", folder, "Train it again.")
+        foreign = foreign_part(backend, facts.policy)
+        if foreign is not None:
+            raise UserError(
+                f"the tokenizer was changed ({foreign})",
+                folder / files.TOKENIZER,
+                f"Copy {', '.join(files.FILES)} again from where they came.",
+            )
         lengths = np.array([len(piece) for piece in pieces], dtype=np.int32)
         return cls(folder, facts, files.identity(specification, mask), mask, lengths, pieces, backend)
 
@@ -71,7 +79,11 @@ class LogTokenizer:
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encoded]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, special tokens left out; bytes that are no whole character become U+FFFD."""
+        """The text of ids, special tokens left out; bytes that are no whole character become U+FFFD.
+
+        Raises:
+            IndexError: an id that is not in the vocabulary.
+        """
         return b"".join([self._pieces[index] for index in _integers(ids)]).decode("utf-8", "replace")
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
@@ -110,7 +122,8 @@ def pieces_of(backend: Tokenizer) -> list[bytes]:
     """The bytes of every id, empty for special tokens.
 
     Raises:
-        KeyError, ValueError: the vocabulary is not byte-level, has gaps, or begins with other special tokens.
+        KeyError, ValueError: the vocabulary is not byte-level, lacks a byte or an id, or begins with other special
+            tokens.
     """
     vocabulary = sorted(backend.get_vocab(with_added_tokens=False).items(), key=lambda item: item[1])
     if [index for _, index in vocabulary] != list(range(len(vocabulary))):
@@ -118,7 +131,10 @@ def pieces_of(backend: Tokenizer) -> list[bytes]:
     names = [token for token, _ in vocabulary]
     if tuple(names[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
         raise ValueError("other special tokens")
-    return [b""] * len(SPECIAL_TOKENS) + [piece_bytes(token) for token in names[len(SPECIAL_TOKENS) :]]
+    pieces = [piece_bytes(token) for token in names[len(SPECIAL_TOKENS) :]]
+    if len({piece for piece in pieces if len(piece) == 1}) != 256:
+        raise ValueError("a byte has no token")
+    return [b""] * len(SPECIAL_TOKENS) + pieces
 
 
 def _parse(specification: bytes, folder: Path) -> tuple[Tokenizer, list[bytes]]:
@@ -133,4 +149,7 @@ def _parse(specification: bytes, folder: Path) -> tuple[Tokenizer, list[bytes]]:
 
 
 def _integers(ids: Iterable[int]) -> list[int]:
-    return ids.tolist() if isinstance(ids, np.ndarray) else [int(index) for index in ids]
+    found: list[int] = ids.tolist() if isinstance(ids, np.ndarray) else [int(index) for index in ids]
+    if found and min(found) < 0:
+        raise IndexError(f"no token has the id {min(found)}")
+    return found

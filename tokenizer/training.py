@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from logfm.artifacts import Manifest, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.tokenizer import MIN_VOCAB_SIZE, VOCAB_MULTIPLE, PolicyConfig, TokenizerConfig
@@ -15,8 +15,8 @@ from logfm.errors import UserError
 from logfm.tokenizer import files
 from logfm.tokenizer.log_tokenizer import mask_of, pieces_of
 from logfm.tokenizer.pieces import SPECIAL_TOKENS
-from logfm.tokenizer.policy import pattern
 from logfm.tokenizer.sampling import draw
+from logfm.tokenizer.specification import finish, pre_tokenizer
 
 STAGE = "tokenizer"
 
@@ -83,33 +83,6 @@ def learn(texts: Iterable[str], config: TokenizerConfig, where: object) -> dict[
     return finish(orjson.loads(backend.to_str()), largest)
 
 
-def pre_tokenizer(policy: PolicyConfig) -> pre_tokenizers.PreTokenizer:
-    """Cut by the policy, then write bytes as characters."""
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern(policy)), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False, trim_offsets=False),
-        ]
-    )
-
-
-def finish(specification: dict[str, Any], size: int) -> dict[str, Any]:
-    """Cut a trained tokenizer.json to `size` tokens and give it the template `[CLS] $A [SEP]`.
-
-    Special tokens stay in the vocabulary but out of `added_tokens`, which `tokenizers` would look for in
-    every text: their text inside a log then stays text, whoever opens the file.
-    """
-    model = specification["model"]
-    vocabulary = {token: index for token, index in model["vocab"].items() if index < size}
-    model["merges"] = [
-        (left, right) for left, right in model["merges"] if {left, right, left + right} <= vocabulary.keys()
-    ]
-    model["vocab"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
-    specification["added_tokens"] = []
-    specification["post_processor"] = _template()
-    return specification
-
-
 def describe(
     specification: dict[str, Any],
     policy: PolicyConfig,
@@ -128,20 +101,3 @@ def describe(
     )
     mask = mask_of(pieces_of(Tokenizer.from_str(orjson.dumps(specification).decode())), facts)
     return facts.model_copy(update={"delimiter_ids": mask.nonzero()[0].tolist()})
-
-
-def _template() -> dict[str, Any]:
-    _, cls, sep, _, _ = SPECIAL_TOKENS
-
-    def special(token: str) -> dict[str, Any]:
-        return {"SpecialToken": {"id": token, "type_id": 0}}
-
-    first, second = ({"Sequence": {"id": name, "type_id": kind}} for name, kind in (("A", 0), ("B", 0)))
-    return {
-        "type": "TemplateProcessing",
-        "single": [special(cls), first, special(sep)],
-        "pair": [special(cls), first, special(sep), second, special(sep)],
-        "special_tokens": {
-            token: {"id": token, "ids": [SPECIAL_TOKENS.index(token)], "tokens": [token]} for token in (cls, sep)
-        },
-    }

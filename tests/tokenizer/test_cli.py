@@ -42,11 +42,17 @@ def test_report_prints_a_table(folder: Path, corpus: Corpus, tmp_path: Path) -> 
         (["train", "{missing}", "--out", "{out}"], "no such folder"),
         (["train", "{corpus}", "--out", "{out}", "--vocab-size", "128"], "need 320 or more"),
         (["train", "{corpus}", "--out", "{out}", "--vocab-size", "1000"], "multiple of 64"),
-        (["train", "{corpus}", "--out", "{out}", "--vocab-size", "huge"], "vocab_size"),
+        (
+            ["train", "{corpus}", "--out", "{out}", "--vocab-size", "huge"],
+            "vocab_size: expected a number of tokens, or auto",
+        ),
+        (["train", "{corpus}", "--out", "{out}", "--vocab-size", "-64"], "vocab_size: 256 bytes and"),
+        (["train", "{corpus}", "--out", "{out}", "--vocab-size", "9" * 30], "vocab_size: at most 1048576"),
         (["train", "{corpus}", "--out", "{out}", "--vocab-size", "640000"], "the largest that works"),
         (["train", "{corpus}", "--out", "{out}", "--config", "{missing}"], "cannot read the configuration"),
         (["extend", "{missing}", "{corpus}", "--out", "{out}"], "not a logfm tokenizer"),
         (["extend", "{folder}", "{corpus}", "--out", "{out}", "--add", "10"], "multiple of 64"),
+        (["extend", "{folder}", "{corpus}", "--out", "{out}", "--add", str(2**63)], "less than or equal to 1048576"),
         (
             ["report", "{folder}", "{corpus}", "--out", "{out}", "--rival", "{missing}"],
             "cannot read the tokenizer",
@@ -63,3 +69,10 @@ def test_mistakes_are_one_line(
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception) and "\n" not in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "extend", "report"])
+def test_seeds_count_from_zero(command: str, corpus: Corpus, folder: Path, tmp_path: Path) -> None:
+    places = [str(corpus.path)] if command == "train" else [str(folder), str(corpus.path)]
+    result = runner.invoke(app, [command, *places, "--out", str(tmp_path / "out"), "--seed", "-1"])
+    assert result.exit_code == 2 and "--seed" in result.output

@@ -42,6 +42,15 @@ def _last_token_mixed(document: dict) -> None:
     vocabulary["x:"] = vocabulary.pop(last)
 
 
+def _without_a_byte(document: dict) -> None:
+    vocabulary, merges = document["model"]["vocab"], document["model"]["merges"]
+    document["model"]["merges"] = [pair for pair in merges if "~" not in "".join(pair)]
+    vocabulary["zzzzzzzz"] = vocabulary.pop("~")
+
+
+_TRUNCATION = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+
+
 def _other_policy(document: dict) -> None:
     policy = document["policy"]
     policy["underscore"] = {"content": "delimiter", "delimiter": "content"}[policy["underscore"]]
@@ -67,11 +76,26 @@ def _other_policy(document: dict) -> None:
         (_change("tokenizer.json", _last_token_mixed), "mask does not fit"),
         (_change("tokenizer.json", lambda d: d["model"]["vocab"].pop("[PAD]")), "damaged tokenizer"),
         (_change("tokenizer.json", lambda d: d["model"]["vocab"].update({"日": 10**6})), "damaged tokenizer"),
+        (lambda folder: (folder / "tokenizer_config.json").unlink(), r"no tokenizer_config\.json"),
+        (_change("tokenizer.json", _without_a_byte), "damaged tokenizer"),
+        (_change("tokenizer.json", lambda d: d.update(normalizer={"type": "Lowercase"})), r"changed \(normalizer\)"),
+        (_change("tokenizer.json", lambda d: d.update(pre_tokenizer=None)), r"changed \(pre_tokenizer\)"),
+        (_change("tokenizer.json", lambda d: d.update(post_processor=None)), r"changed \(post_processor\)"),
+        (_change("tokenizer.json", lambda d: d.update(truncation=_TRUNCATION)), r"changed \(truncation\)"),
+        (_change("tokenizer.json", lambda d: d["model"].update(dropout=0.5)), r"changed \(model\.dropout\)"),
     ],
 )
 def test_broken_folders_are_one_line_errors(copy: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(copy)
     with pytest.raises(UserError, match=message) as caught:
+        LogTokenizer.load(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_transformers_saved_is_refused_for_text_would_become_special(copy: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    transformers.AutoTokenizer.from_pretrained(copy).save_pretrained(copy)
+    with pytest.raises(UserError, match=r"changed \(added_tokens\)") as caught:
         LogTokenizer.load(copy)
     assert "\n" not in str(caught.value)
 

@@ -117,6 +117,14 @@ def test_decode_of_a_cut_character(tokenizer: LogTokenizer) -> None:
     assert tokenizer.tokens(ids) == ["\\xd0", "\\x96"]
 
 
+@pytest.mark.parametrize("index", [-1, 1024, 10**12])
+def test_ids_beyond_the_vocabulary_are_refused(tokenizer: LogTokenizer, index: int) -> None:
+    for ids in ([5, index], np.array([5, index])):
+        for read in (tokenizer.decode, tokenizer.tokens):
+            with pytest.raises(IndexError):
+                read(ids)
+
+
 @given(st.binary())
 @settings(max_examples=300, deadline=None)
 def test_stray_bytes_survive(tokenizer: LogTokenizer, data: bytes) -> None:

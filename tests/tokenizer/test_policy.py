@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from logfm.configs.schema.tokenizer import PolicyConfig
 from logfm.tokenizer.pieces import piece_bytes
 from logfm.tokenizer.policy import delimiter_bytes, is_delimiter
-from logfm.tokenizer.training import pre_tokenizer
+from logfm.tokenizer.specification import pre_tokenizer
 
 POLICIES = [
     PolicyConfig(),
