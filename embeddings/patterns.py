@@ -15,6 +15,7 @@ from logfm.embeddings.held import first_of_equal
 from logfm.errors import UserError
 from logfm.extras import require
 
+_LEAST_VARIANCE = 0.002
 _EVENT = ("event_id", "text", "source", "file", "offset", "timestamp", "host")
 
 
@@ -97,13 +98,17 @@ def _isolation(features: np.ndarray, config: PatternsConfig) -> np.ndarray:
 
 
 def _principal(vectors: np.ndarray, config: PatternsConfig) -> np.ndarray:
-    """The main directions of the vectors, float32 (events, at most `components`), each as wide as a column's codes."""
+    """The main directions of the vectors, float32 (events, at most `components`); trees look at each alike, so those
+    with next to no variance are left out."""
     from sklearn.decomposition import PCA
 
     count = min(config.components, *vectors.shape)
-    found = PCA(count, random_state=config.seed, svd_solver="full").fit_transform(vectors)
-    spread = found.std(axis=0)
-    return (found / np.where(spread > 1e-6, spread, 1.0)).astype(np.float32)
+    centred = vectors - vectors.mean(axis=0)
+    if not np.abs(centred).max() > 1e-6:
+        return np.zeros((len(vectors), 1), dtype=np.float32)
+    reduction = PCA(count, random_state=config.seed, svd_solver="full")
+    found = reduction.fit_transform(centred)
+    return found[:, reduction.explained_variance_ratio_ >= _LEAST_VARIANCE].astype(np.float32)
 
 
 def _outliers(

@@ -13,9 +13,15 @@ def distances(vectors: np.ndarray, baseline: np.ndarray, contamination: float) -
     The threshold comes from the baseline alone: each of its events against the nearest other one, so a text that
     occurs twice there is not new to it. Time O(events · baseline · dim) over different vectors, memory one block.
     """
-    normal, of_normal, times = np.unique(normalised(baseline), axis=0, return_inverse=True, return_counts=True)
-    fresh, of_fresh = np.unique(normalised(vectors), axis=0, return_inverse=True)
+    normal, of_normal, times = np.unique(_directions(baseline), axis=0, return_inverse=True, return_counts=True)
+    fresh, of_fresh = np.unique(_directions(vectors), axis=0, return_inverse=True)
     own = np.zeros(len(normal))
     if len(normal) > 1:
         own = np.where(times > 1, 0.0, nearest(normal, normal, skip_self=True))
     return against(nearest(fresh, normal)[of_fresh.reshape(-1)], own[of_normal.reshape(-1)], contamination)
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1; one of zeros (tfidf: no known word) is a direction of its own, as far from all as can be."""
+    found = normalised(vectors)
+    return np.hstack((found, (~found.any(axis=1, keepdims=True)).astype(np.float32)))

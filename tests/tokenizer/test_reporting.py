@@ -60,6 +60,14 @@ def test_log_content_is_not_markup_or_formula(tokenizer: LogTokenizer, make_corp
     assert lengths == sorted(lengths, reverse=True) and lengths[0] == tokenizer.byte_lengths.max()
 
 
+def test_page_says_what_was_measured(tokenizer: LogTokenizer, make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    corpus = make_corpus([("a" * 1234, "linux")])
+    report(tokenizer, corpus, tmp_path / "r")
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert tokenizer.hash in page and corpus.manifest.hash in page and "1,234 bytes" in page
+    assert page.index("<td>(all)") < page.index("<td>linux")
+
+
 def test_empty_corpus(tokenizer: LogTokenizer, make_corpus: MakeCorpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no events"):
         report(tokenizer, make_corpus([]), tmp_path / "r")

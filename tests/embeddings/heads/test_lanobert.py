@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from logfm.configs.schema.embeddings import DetectConfig, EncoderConfig, LanobertConfig
+from logfm.configs.schema.embeddings import DetectConfig, EncoderConfig
 from logfm.embeddings import LogEncoder
 from logfm.embeddings.detect import find
 from logfm.embeddings.heads import lanobert
@@ -48,14 +48,12 @@ def test_long_texts_follow_the_truncation_policy(encoder_folder):
         score("error")
 
 
-def test_a_planted_line_of_simulated_telemetry_surprises_most(halves, trained):
-    config = DetectConfig(method="lanobert", top=3, lanobert=LanobertConfig(top=10))
-    found = find([halves[1]], trained, config, baseline=[halves[0]])
-    first = found.findings[0]
-    assert first.text == PLANTED
-    assert first.above_threshold
-    assert len(first.surprising) == 5
-    assert first.score > first.surprising[-1].nats / 2
+def test_a_planted_line_of_simulated_telemetry_surprises(halves, trained):
+    found = find([halves[1]], trained, DetectConfig(method="lanobert", top=5), baseline=[halves[0]])
+    planted = next(one for one in found.findings if one.text == PLANTED)
+    assert planted.above_threshold
+    # The five most surprising tokens are what is reported, and their mean is the score.
+    assert planted.score == pytest.approx(np.mean([token.nats for token in planted.surprising]), abs=1e-3)
 
 
 def test_another_encoder_is_refused_before_anything_is_read(letters):

@@ -13,7 +13,6 @@ from logfm.embeddings.detect import find
 from logfm.embeddings.embed import KEYS
 from logfm.embeddings.heads.keys import FIRST_KEY, PAD, UNKNOWN, vocabulary, windows
 from logfm.embeddings.heads.logbert import logbert
-from tests.embeddings.heads.conftest import PLANTED
 
 STEPS = (
     "connection from {}",
@@ -111,9 +110,26 @@ def test_the_same_seed_gives_the_same_scores(judged):
     assert not np.array_equal(one, other)
 
 
-def test_a_planted_line_of_simulated_telemetry_is_found(halves):
-    config = DetectConfig(method="logbert", top=5, logbert=LogbertConfig(steps=150))
-    found = find([halves[1]], LogEncoder.load("tfidf"), config, baseline=[halves[0]])
-    planted = next(one for one in found.findings if one.text == PLANTED)
-    assert planted.above_threshold
-    assert planted.nearest_normal is not None
+def test_a_planted_session_of_simulated_telemetry_stands_out(halves, tmp_path):
+    """Logins that run backwards: every line is usual, their order is not."""
+    steps = (
+        "pam_unix(sshd:session): session closed for user carol",
+        "Received disconnect from 10.87.10.20 port 41882:11: disconnected by user",
+        "pam_unix(sshd:session): session opened for user carol(uid=1009) by (uid=0)",
+        "Accepted publickey for carol from 10.87.10.20 port 50911 ssh2",
+    )
+    planted = [f"Mar  3 23:4{k}:{10 * i:02d} db01 sshd[9999]: {one}" for k in range(3) for i, one in enumerate(steps)]
+    log = tmp_path / "after.log"
+    log.write_text("".join(f"{line}\n" for line in [*halves[1].read_text().splitlines(), *planted]))
+    config = DetectConfig(method="logbert", top=15, logbert=LogbertConfig(steps=150))
+    found = find([log], LogEncoder.load("tfidf"), config, baseline=[halves[0]])
+    assert found.events > 200
+    assert found.findings[0].text in planted
+    assert found.findings[0].above_threshold
+    assert sum(one.text in planted for one in found.findings) >= 10
+
+
+def test_names_are_values():
+    rows = [("login of alice on db01", 0, "a", "db01"), ("login of bob on web", 1, "a", "web")]
+    events = table(rows).set_column(KEYS.index("user"), "user", pa.array(["alice", "bob"]))
+    assert len(vocabulary(events, 9)) == 1

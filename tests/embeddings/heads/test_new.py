@@ -38,3 +38,10 @@ def test_a_planted_line_of_simulated_telemetry_is_the_newest(halves):
     assert first.text == PLANTED
     assert first.above_threshold
     assert first.nearest_normal.file == str(halves[0])
+
+
+def test_a_text_without_a_direction_is_as_new_as_can_be():
+    baseline = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    found = distances(np.zeros((1, 2), dtype=np.float32), baseline, contamination=0.1)
+    assert found.scores == pytest.approx([np.sqrt(2)], abs=1e-3)
+    assert distances(np.zeros((1, 2), np.float32), np.zeros((3, 2), np.float32), 0.1).scores == pytest.approx([0])
