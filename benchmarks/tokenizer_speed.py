@@ -1,4 +1,4 @@
-"""Encoding throughput beside the raw `tokenizers` library and rivals, its share of a training step, training memory.
+"""Encoding throughput beside the raw library and rivals, its share of a training step, and the memory of training.
 
     python -m benchmarks.tokenizer_speed encode TOKENIZER CORPUS
     python -m benchmarks.tokenizer_speed memory CORPUS --copies 1 --copies 4 --scratch DIR
