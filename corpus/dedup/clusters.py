@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from logfm.corpus.dedup.spill import Rows, Sets, Signatures
 
-_PART = 1 << 20  # keys sorted at once
+Parents = npt.NDArray[np.uint32]
+
+_PART = 1 << 20  # keys sorted, or rows settled, at once
 _MOST_LEADERS = 16  # rows of one bucket that others are compared with: bounds the work on a hostile bucket
 _MOST_ROUNDS = 10
 _HELD = 1 << 24  # shingles read at once: 128 MiB
@@ -17,15 +19,15 @@ _REMEMBERED = (1 << 22) - 3  # pairs found too far apart that needn't be verifie
 _LEADER_BITS = 12  # of a shingle's hash, lent to the number of the set it belongs to
 
 
-def leaders(signatures: Signatures, threshold: float) -> Rows:
-    """The row each row is represented by, int64 (rows,): itself if it is kept, else an earlier one that is kept.
+def leaders(signatures: Signatures, threshold: float) -> Parents:
+    """The row each row is represented by, uint32 (rows,): itself if it is kept, else an earlier one that is kept.
 
     Every removed row has an exact Jaccard similarity of at least `threshold` with its representative. Rows meet where
     a band key is equal (locality-sensitive hashing); whether two rows are near-duplicates is decided on their shingle
     sets alone. A row whose representative is itself removed and too far from that one's representative is tried
     again, so chains don't grow. The result depends on the rows alone.
     """
-    parent = np.arange(signatures.rows)
+    parent = np.arange(signatures.rows, dtype=np.uint32)
     open_rows = np.ones(signatures.rows, dtype=bool)
     refused = np.zeros(_REMEMBERED, dtype=np.uint64)
     for _ in range(_MOST_ROUNDS):
@@ -39,13 +41,13 @@ def leaders(signatures: Signatures, threshold: float) -> Rows:
 def _attach(
     signatures: Signatures,
     threshold: float,
-    parent: Rows,
+    parent: Parents,
     open_rows: npt.NDArray[np.bool_],
     refused: npt.NDArray[np.uint64],
 ) -> None:
     """Give each open row that a band brings together with an earlier near-duplicate that one as its parent."""
     for band in range(signatures.bands):
-        roots = parent == np.arange(len(parent))
+        roots = own(parent)
         parts = max(1, -(-int(roots.sum()) // _PART))
         for part in range(parts):
             keys, rows = signatures.keys(band, roots, part, parts)
@@ -68,7 +70,7 @@ def _buckets(keys: npt.NDArray[np.uint64], rows: Rows, open_rows: npt.NDArray[np
 def _attach_buckets(
     signatures: Signatures,
     threshold: float,
-    parent: Rows,
+    parent: Parents,
     open_rows: npt.NDArray[np.bool_],
     refused: npt.NDArray[np.uint64],
     rows: Rows,
@@ -136,19 +138,36 @@ def _equal(sketches: npt.NDArray[np.uint8], left: Rows, right: Rows) -> Rows:
     return np.concatenate([*found, np.empty(0, np.int64)])
 
 
-def _detach(signatures: Signatures, threshold: float, parent: Rows) -> npt.NDArray[np.bool_]:
+def _detach(signatures: Signatures, threshold: float, parent: Parents) -> npt.NDArray[np.bool_]:
     """Point every row at the kept row of its chain; those that are too far from it stand alone again."""
     alone = np.zeros(len(parent), dtype=bool)
-    root = parent[parent]
-    while not np.array_equal(further := parent[root], root):
-        root = further
-    moved = np.flatnonzero(root != parent)
-    moved = moved[np.lexsort((moved, root[moved]))]
-    far = moved[~near(signatures, root[moved], moved, threshold)]
-    parent[moved] = root[moved]
-    parent[far] = far
-    alone[far] = True
+    moved = np.zeros(len(parent), dtype=bool)
+    # A parent comes before its row: what lies before a piece is settled when the piece's turn comes.
+    for start in range(0, len(parent), _PART):
+        piece = parent[start : start + _PART]
+        root = parent[piece]
+        moved[start : start + _PART] = root != piece
+        while not np.array_equal(root, piece):
+            piece[:] = root
+            root = parent[piece]
+    # Judged only now: a row that stands alone again must not cut the chains that went through it.
+    for start in range(0, len(parent), _PART):
+        rows = np.flatnonzero(moved[start : start + _PART]) + start
+        root = parent[rows]
+        rows = rows[np.lexsort((rows, root))]
+        alone[rows[~near(signatures, parent[rows].astype(np.int64), rows, threshold)]] = True
+    rows = np.flatnonzero(alone)
+    parent[rows] = rows
     return alone
+
+
+def own(parent: Parents) -> npt.NDArray[np.bool_]:
+    """Which rows are represented by themselves, bool (rows,)."""
+    result = np.empty(len(parent), dtype=bool)
+    for start in range(0, len(parent), _PART):
+        piece = parent[start : start + _PART]
+        result[start : start + _PART] = piece == np.arange(start, start + len(piece))
+    return result
 
 
 def near(signatures: Signatures, left: Rows, right: Rows, threshold: float) -> npt.NDArray[np.bool_]:

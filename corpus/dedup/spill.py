@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
+_RUN = 1024  # rows whose begins are counted from one place: 32 bits are enough for that many records
 
 
 class Sets(NamedTuple):
@@ -65,23 +66,43 @@ class Spilled:
             os.close(file)
 
 
+class Begins:
+    """At which element each of many rows begins: 4 bytes a row, and 8 for each 1,024."""
+
+    def __init__(self, sizes: Sequence[Path], rows: int) -> None:
+        """`sizes` are files (uint32) of the number of elements of `rows` rows in order."""
+        self._within = np.zeros(rows + 1, dtype=np.uint32)
+        self._runs = np.zeros(rows // _RUN + 1, dtype=np.int64)
+        row, total = 0, 0
+        for path in sizes:
+            begins = np.concatenate(([0], np.cumsum(np.fromfile(path, dtype=np.uint32), dtype=np.int64))) + total
+            new = np.arange(-(-row // _RUN), (row + len(begins) - 1) // _RUN + 1)
+            self._runs[new] = begins[new * _RUN - row]
+            rows_here = np.arange(row, row + len(begins))
+            self._within[rows_here] = begins - self._runs[rows_here // _RUN]
+            row, total = row + len(begins) - 1, int(begins[-1])
+
+    def of(self, rows: Rows) -> Rows:
+        """The elements before each of some rows, int64."""
+        return self._runs[rows // _RUN] + self._within[rows]
+
+
 class Signatures:
     """Band keys, sketches and shingle sets of `rows` texts, numbered from 0 over all `prefixes` in order.
 
-    Memory: 8 bytes a text; everything else stays on disk.
+    Memory: 4 bytes a text; everything else stays on disk.
     """
 
     def __init__(self, prefixes: Sequence[Path], bands: int, width: int) -> None:
         self.bands, self.width = bands, width
         self._blocks = [np.fromfile(prefix.with_suffix(".blocks"), dtype=np.uint32) for prefix in prefixes]
         self._bands = [prefix.with_suffix(".bands") for prefix in prefixes]
-        sizes = [np.fromfile(prefix.with_suffix(".sizes"), dtype=np.uint32) for prefix in prefixes]
-        self.rows = sum(map(len, sizes))
-        self._begins = np.zeros(self.rows + 1, dtype=np.int64)
-        np.cumsum(np.concatenate([*sizes, np.empty(0, np.uint32)]), out=self._begins[1:])
-        first = np.cumsum([0, *map(len, sizes)])
+        sizes = [prefix.with_suffix(".sizes") for prefix in prefixes]
+        first = np.cumsum([0, *(path.stat().st_size // 4 for path in sizes)])
+        self.rows = int(first[-1])
+        self._begins = Begins(sizes, self.rows)
         shingles, sketches = ([one.with_suffix(kind) for one in prefixes] for kind in (".shingles", ".sketches"))
-        self._shingles = Spilled(shingles, np.uint64, self._begins.__getitem__, first)
+        self._shingles = Spilled(shingles, np.uint64, self._begins.of, first)
         self._sketches = Spilled(sketches, f"V{width}", lambda rows: rows, first)
 
     def close(self) -> None:
@@ -91,7 +112,7 @@ class Signatures:
 
     def sizes(self, rows: Rows) -> Rows:
         """Number of distinct shingles of each row."""
-        return self._begins[rows + 1] - self._begins[rows]
+        return self._begins.of(rows + 1) - self._begins.of(rows)
 
     def sets(self, rows: Rows) -> Sets:
         """The shingle sets of some different rows, in memory, in their order."""

@@ -46,10 +46,9 @@ def write_views(
     copies = exact_copies(hashes, total, spool)
     kept = {"exact": _write(shards, copies, views / "exact.parquet")}
     if "near" in config.dedup:
-        rows = np.flatnonzero(copies)
-        tasks = signature_tasks(shards, rows, spool)
+        tasks = signature_tasks(shards, copies, spool)
         run("Comparing", tasks)
-        copies = near_copies(tasks, rows, copies, config.near, views / "near_clusters.parquet")
+        copies = near_copies(tasks, copies, config.near, views / "near_clusters.parquet")
         kept["near"] = _write(shards, copies, views / "near.parquet")
     return kept
 

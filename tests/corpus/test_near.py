@@ -14,6 +14,7 @@ from logfm.configs.schema.corpus import CorpusConfig, NearConfig
 from logfm.corpus import Corpus, build
 from logfm.corpus.dedup.shingles import shingle_sets
 from logfm.corpus.dedup.signatures import bands_for
+from logfm.corpus.dedup.spill import Begins
 from logfm.corpus.words import pieces
 from logfm.errors import UserError
 
@@ -154,3 +155,14 @@ def test_short_and_wordless_events_survive(tmp_path):
 def test_near_without_exact_is_refused():
     with pytest.raises(UserError, match="name both"):
         parse(CorpusConfig, {"dedup": ["near"]}, "options")
+
+
+def test_begins_are_the_running_sum_over_files_of_any_length(tmp_path):
+    random = np.random.default_rng(0)
+    pieces_of_sizes = [random.integers(0, 3000, count, dtype=np.uint32) for count in (0, 1, 1023, 1, 2048, 0, 700)]
+    paths = [tmp_path / f"{number}.sizes" for number in range(len(pieces_of_sizes))]
+    for path, sizes in zip(paths, pieces_of_sizes, strict=True):
+        sizes.tofile(path)
+    every = np.concatenate(pieces_of_sizes)
+    begins = Begins(paths, len(every))
+    assert np.array_equal(begins.of(np.arange(len(every) + 1)), np.concatenate(([0], np.cumsum(every, dtype=np.int64))))

@@ -1,0 +1,85 @@
+"""Configuration of the evaluation suite: a data set, a task's metadata, a suite."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from logfm.configs.base import Config
+
+Direction = Literal["higher", "lower", "neither"]
+Role = Literal["choices", "results"]
+
+
+class DataSpec(Config):
+    """One data set that tasks can run on; a file `configs/evaluation/data/NAME.yaml`, or one of a user's own."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    """Name in results, and of the file."""
+    title: str
+    """What it is, in a line."""
+    source: str
+    """Who published it, and where."""
+    licence: str
+    """As its origin states it."""
+    role: Role = "results"
+    """`choices`: choices of ours may look at its scores. `results`: reported, never looked at to choose."""
+    tasks: tuple[str, ...]
+    """Names of the tasks that run on it."""
+    path: str
+    """File or glob below the data folder (`--data`), or `simulated:` and a seed."""
+    reader: str = "lines"
+    """How it is read: a name of `evaluation.data.readers`."""
+    options: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
+    """What the reader wants to know: names of columns, values that mean an anomaly."""
+    drop: tuple[str, ...] = ()
+    """Fields or column names that carry the label: taken out of every text before an encoder sees it."""
+    split: str
+    """How train, validation and test are told apart (chronological, by entity, by file), in a sentence."""
+    leakage: str
+    """What could leak, and what is done about it."""
+    most_rows: int | None = Field(None, gt=0)
+    """Events read at most where a suite caps; None for all."""
+
+
+class TaskMeta(Config):
+    """What a task says about itself; every field is shown in `logfm eval list` and the report."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Name in suites and results."""
+    title: str
+    """What is asked, in a line."""
+    paper: str
+    """The table or section that it follows."""
+    split: str
+    """The rule that tells train from test."""
+    leakage: str
+    """What must not reach an encoder or head, and how that is held."""
+    main_score: str
+    """The metric that leads; a key of `metrics`."""
+    metrics: dict[str, Direction]
+    """Every metric it yields, and which way is better (`neither`: it is shown, and nobody is compared on it)."""
+    minutes: float = Field(gt=0)
+    """Wall clock for three encoders on two cores at the caps of `local`."""
+    caps: dict[str, int] = Field(default_factory=dict)
+    """What is capped in `local`, in rows, pairs or queries."""
+    pretrained: bool = False
+    """Needs a masked language model; other encoders are marked as not applicable."""
+
+
+class SuiteSpec(Config):
+    """A suite: which tasks, on which data sets, how far; a file `configs/evaluation/suites/NAME.yaml`."""
+
+    name: str
+    """Name for `logfm eval run`."""
+    title: str
+    """What it is for, in a line."""
+    tasks: dict[str, dict[str, object]]
+    """Task names, each with its options (its caps, for one); `{}` for the defaults."""
+    data: tuple[str, ...] | None = None
+    """Names of data sets; None for all that fit the tasks and are at hand."""
+    seeds: int = Field(5, ge=1)
+    """Evaluation seeds: splits, pairs, heads."""
+    baselines: tuple[str, ...] = ("tfidf", "random")
+    """Encoder URIs that are added to every run."""
+    capped: bool = True
+    """Whether tasks keep to their caps."""

@@ -1,0 +1,1 @@
+"""The suite: tasks x encoders, cached and resumable, to one table."""

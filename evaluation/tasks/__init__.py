@@ -1,0 +1,1 @@
+"""One module a task: its metadata and how it is run."""
