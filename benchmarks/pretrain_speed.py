@@ -32,7 +32,7 @@ from logfm.tokenizer import LogTokenizer
 Step = Callable[[], tuple[int, float]]
 SIZES = {
     "nano": ModelConfig(),
-    "small": ModelConfig(hidden_size=512, layers=6, heads=8, intermediate_size=2048, position_buckets=128),
+    "small": ModelConfig(hidden_size=384, layers=10, heads=6, intermediate_size=1536, position_buckets=128),
 }
 NAMES = ("logfm", "with decoder", "HF bf16", "HF fp32")
 
