@@ -25,6 +25,7 @@ from scipy import sparse
 from logfm.configs.schema.corpus import CorpusConfig, NearConfig
 from logfm.corpus import Corpus, build, stream
 from logfm.corpus.dedup.shingles import shingle_sets
+from logfm.corpus.words import words_of
 
 SHINGLE, THRESHOLD = 5, 0.8
 
@@ -135,7 +136,7 @@ def judge(texts: list[str], sample: int, seed: int):  # noqa: ANN201 (a function
     columns: list[np.ndarray] = []
     sizes = np.zeros(len(texts), dtype=np.int64)
     for start in range(0, len(texts), 200):
-        hashes, begins = shingle_sets(pa.array(texts[start : start + 200]), SHINGLE)
+        hashes, begins = shingle_sets(words_of(pa.array(texts[start : start + 200])), SHINGLE)
         columns.append(hashes)
         sizes[start : start + 200] = np.diff(begins)
     _, places = np.unique(np.concatenate(columns), return_inverse=True)

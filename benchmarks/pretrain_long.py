@@ -14,9 +14,9 @@ import time
 import numpy as np
 import torch
 
+from logfm.allocator import reuse_freed_memory
 from logfm.artifacts import peak_memory
 from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig, TrainConfig
-from logfm.pretrain.allocator import reuse_freed_memory
 from logfm.pretrain.data import Masker
 from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.forward import hidden_states

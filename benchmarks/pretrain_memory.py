@@ -58,7 +58,7 @@ def measure(case: Case) -> dict[str, int]:
     """Train some steps in this process; the estimate and the measured peak in bytes."""
     import torch
 
-    from logfm.pretrain.allocator import reuse_freed_memory
+    from logfm.allocator import reuse_freed_memory
     from logfm.pretrain.data import Batch, Masker
     from logfm.pretrain.decoder import build_decoder
     from logfm.pretrain.model import build

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
+from logfm.allocator import reuse_freed_memory
 from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig
-from logfm.pretrain.allocator import reuse_freed_memory
 from logfm.pretrain.data import Masker, Shard, TrainBatches
 from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.flops import train_flops

@@ -124,7 +124,7 @@ def _step(tokenizer: LogTokenizer, config: PretrainConfig) -> Callable[[list[np.
     """One training step on the CPU in bf16, as `pretrain_speed` takes it."""
     import torch
 
-    from logfm.pretrain.allocator import reuse_freed_memory
+    from logfm.allocator import reuse_freed_memory
     from logfm.pretrain.data import Masker
     from logfm.pretrain.decoder import build_decoder
     from logfm.pretrain.forward import hidden_states, prediction_loss

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from logfm.allocator import reuse_freed_memory
 from logfm.artifacts import MANIFEST, Manifest, Work, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.console import progress
@@ -56,6 +57,7 @@ def build(
         UserError: a path is missing, nothing was found, no event was read, or `out` is taken.
         LogfmError: the disk is full or a worker died.
     """
+    reuse_freed_memory()
     config = config or CorpusConfig()
     _check_places(inputs, out)
     found, rejects = discover(inputs)
@@ -133,7 +135,7 @@ def _run(
         work.metrics["labelled"] = apply_labels(shards, labels)
     work.licences.update(config.licences)
     work.metrics.update(facts)
-    _derive(work, shards, results, spool, config, further)
+    _derive(work, shards, results, spool, config)
     work.metrics["rejected"] = sum(facts["rejects"].values())
     work.metrics["reader_peak_memory_bytes"] = max(memory)
     shutil.rmtree(spool)
@@ -145,7 +147,6 @@ def _derive(
     results: Sequence[Document],
     spool: Path,
     config: CorpusConfig,
-    run: Callable[[str, list[Document]], list[Document]],
 ) -> None:
     """What follows from the events: sessions, the contamination index, identities of the sources, views."""
     if config.sessions is not None:
@@ -155,7 +156,7 @@ def _derive(
     for source, value in _sums([result["contents"] for result in results]).items():
         work.metrics["sources"][source] |= {"content": value, "licences": list(config.licences)}
     hashes = [_spooled(spool, result, "hashes") for result in results]
-    kept = write_views(hashes, shards, spool, work.path / "views", config, run)
+    kept = write_views(hashes, shards, spool, work.path / "views", config)
     for view, kept_name, left_name in (("exact", "unique", "duplicates"), ("near", "distinct", "near_duplicates")):
         if view in kept:
             _count_view(work.metrics, kept[view], kept_name, left_name, "events" if view == "exact" else "unique")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 
+from logfm.allocator import reuse_freed_memory
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus.tasks import Document, parts, run_task
 from logfm.errors import LogfmError, UserError
@@ -51,13 +52,6 @@ def checked(answer: Document) -> Document:
     return answer
 
 
-def _near(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
-    from logfm.corpus.dedup.signatures import write_signatures
-
-    prefix = Path(task["prefix"])
-    return {"rows": write_signatures(Path(task["shard"]), prefix.with_suffix(".kept"), prefix, config.near, alive)}
-
-
 def _names(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
     from logfm.corpus.anonymizing import names_in
 
@@ -66,13 +60,13 @@ def _names(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[
 
 _KINDS: dict[str, Callable[[Document, Path, CorpusConfig, Callable[[], None]], Document]] = {
     "read": run_task,
-    "near": _near,
     "names": _names,
 }
 
 
 def worker() -> None:
     """Serve tasks: one JSON document a line on stdin, its result on stdout; ends when the parent does."""
+    reuse_freed_memory()
     setup = orjson.loads(sys.stdin.buffer.readline())
     shared = {"shared": setup["shared"]}
     config = CorpusConfig.model_validate(setup["config"])

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,11 @@ import pyarrow.parquet as pq
 from logfm.corpus.contamination import write_part
 from logfm.corpus.events import SCHEMA, Event, Reject
 from logfm.corpus.parquet import parquet_writer
-from logfm.corpus.templates import template_hashes
+from logfm.corpus.templates import templates_of
+from logfm.corpus.words import PIECE, pieces, words_of
+
+if TYPE_CHECKING:
+    from logfm.corpus.dedup.signatures import SignatureWriter
 
 BATCH_ROWS = 8192
 BATCH_BYTES = 8 << 20
@@ -63,7 +67,7 @@ class ShardWriter:
 
     `shards` and `templates` (see `corpus.contamination`) list the files' names, and `contents` holds for each source
     the sum of its text hashes modulo 2**128: equal for equal texts in any order. `change` is what is done to each
-    batch before anything is derived from it or written.
+    batch before anything is derived from it or written; `signatures` takes the texts for near-deduplication.
     """
 
     def __init__(
@@ -73,9 +77,11 @@ class ShardWriter:
         shard_bytes: int,
         hashes: IO[bytes],
         change: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+        signatures: "SignatureWriter | None" = None,
     ) -> None:
         self._folder, self._prefix, self._shard_bytes = folder, prefix, shard_bytes
-        self._hashes, self._change = hashes, change
+        self._hashes, self._change, self._signatures = hashes, change, signatures
+        self._rows = 0
         self._writer: pq.ParquetWriter | None = None
         self._size = 0
         self._templates: list[npt.NDArray[np.uint64]] = []
@@ -98,7 +104,7 @@ class ShardWriter:
         self._hashes.write(b"".join(hashes))
         for source, value in zip(sources, hashes, strict=True):
             self.contents[source] += int.from_bytes(value, "little")
-        self._templates.append(template_hashes(batch.column("text")))
+        self._derive(batch.column("text"), hashes)
         if sum(map(len, self._templates)) >= _TEMPLATES_HELD:
             self._spill()
         self._size += sum(map(len, texts))
@@ -109,6 +115,20 @@ class ShardWriter:
         """Finish the files at hand."""
         self._end_shard()
         self._spill()
+
+    def _derive(self, texts: pa.Array, hashes: Sequence[bytes]) -> None:
+        """Templates and signatures of a batch, from the same words where they are of the same texts."""
+        new = self._signatures.new(hashes) if self._signatures else np.zeros(len(hashes), dtype=bool)
+        start = 0
+        for piece in pieces(texts, PIECE):
+            words = words_of(piece)
+            self._templates.append(templates_of(words))
+            rows = np.flatnonzero(new[start : start + len(piece)])
+            if self._signatures and len(rows):
+                chosen = words if len(rows) == len(piece) else words_of(piece.take(pa.array(rows)))
+                self._signatures.add(chosen, rows + (self._rows + start))
+            start += len(piece)
+        self._rows += len(texts)
 
     def _end_shard(self) -> None:
         if self._writer is not None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from logfm.corpus.zips import zip_sizes
 
 if TYPE_CHECKING:
     from logfm.corpus.anonymize import Anonymizer
+    from logfm.corpus.dedup.signatures import SignatureWriter
 
 Document = dict[str, Any]
 _PACKED = {"gzip": 10, "bzip2": 12, "xz": 15, "zstd": 10}  # usual ratios of logs, to plan with
@@ -90,8 +92,9 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
     with (
         (folder / f"{prefix}.hashes").open("wb") as hashes,
         parquet_writer(folder / f"{prefix}.rejects.parquet", REJECT_SCHEMA) as rejects,
+        _signatures(folder / prefix, config) as signatures,
     ):
-        writer = ShardWriter(folder, prefix, config.shard_bytes, hashes, change)
+        writer = ShardWriter(folder, prefix, config.shard_bytes, hashes, change, signatures)
         held: list[Reject] = []
 
         def flush(limit: int = 0) -> None:
@@ -122,6 +125,17 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
         "files": [tally.summary() for tally in tallies],
         "contents": {source: f"{value % (1 << 128):x}" for source, value in writer.contents.items()},
     }
+
+
+@contextmanager
+def _signatures(prefix: Path, config: CorpusConfig) -> Iterator["SignatureWriter | None"]:
+    if "near" not in config.dedup:
+        yield None
+        return
+    from logfm.corpus.dedup.signatures import SignatureWriter
+
+    with closing(SignatureWriter(prefix, config.near)) as writer:
+        yield writer
 
 
 def _anonymizer(shared: str) -> "Anonymizer | None":

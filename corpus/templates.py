@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from logfm.corpus.words import LONG, PIECE, Words, joined, pieces, words_of
+from logfm.corpus.words import LONG, PIECE, TextWords, Words, joined, pieces, words_of
 
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
           "mon", "tue", "wed", "thu", "fri", "sat", "sun", "utc", "gmt")  # fmt: skip
@@ -20,11 +20,12 @@ def template_hashes(texts: pa.Array) -> Words:
     a value; values with separators alone between them count as one. Everything else, and the order, makes the
     template. A text without any word is hashed as it is.
     """
-    return np.concatenate([*map(_hashes, pieces(texts, PIECE)), np.empty(0, np.uint64)])
+    found = (templates_of(words_of(piece)) for piece in pieces(texts, PIECE))
+    return np.concatenate([*found, np.empty(0, np.uint64)])
 
 
-def _hashes(texts: pa.Array) -> Words:
-    words = words_of(texts)
+def templates_of(words: TextWords) -> Words:
+    """The same of texts whose words are at hand."""
     value, hexed = words.digits()
     value |= words.length > LONG
     named = np.flatnonzero(words.length == 3)

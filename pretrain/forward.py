@@ -34,21 +34,39 @@ def layer_states(
     model: DebertaV2ForMaskedLM, packed: Packed, attention: Name = "auto", recompute: bool = False
 ) -> Iterator[torch.Tensor]:
     """The states (float (T, D)) that go into the first layer, then those that come out of each, one after another."""
-    encoder, config = model.deberta.encoder, model.config
     words_TD = model.deberta.embeddings.word_embeddings(packed.ids_T)
     x_TD = model.deberta.embeddings.LayerNorm(words_TD)
     yield x_TD
-    # The parameter is taken through its module's call, which is what triggers ZeRO-3.
-    rows = torch.arange(2 * config.position_buckets, device=x_TD.device)
-    positions_SD = encoder.LayerNorm(encoder.rel_embeddings(rows))
-    buckets = Buckets(config.position_buckets, config.max_relative_positions)
+    positions_SD, buckets = _places(model, x_TD.device)
     attend = packed_attention(attention)
-    for layer in encoder.layer:
+    for layer in model.deberta.encoder.layer:
         if recompute and torch.is_grad_enabled():
             x_TD = _recomputed(layer, x_TD, positions_SD, packed, buckets, attend)
         else:
             x_TD = _layer(layer, x_TD, positions_SD, packed, buckets, attend)
         yield x_TD
+
+
+def one_layer(
+    model: DebertaV2ForMaskedLM,
+    layer: DebertaV2Layer,
+    x_TD: torch.Tensor,
+    packed: Packed,
+    attention: Name = "auto",
+) -> torch.Tensor:
+    """The states (float (T, D)) that come out of a layer, the model's or a copy that is trained; the ids of `packed`
+    are not looked at.
+    """
+    positions_SD, buckets = _places(model, x_TD.device)
+    return _layer(layer, x_TD, positions_SD, packed, buckets, packed_attention(attention))
+
+
+def _places(model: DebertaV2ForMaskedLM, device: torch.device) -> tuple[torch.Tensor, Buckets]:
+    encoder, config = model.deberta.encoder, model.config
+    # The parameter is taken through its module's call, which is what triggers ZeRO-3.
+    rows = torch.arange(2 * config.position_buckets, device=device)
+    positions_SD = encoder.LayerNorm(encoder.rel_embeddings(rows))
+    return positions_SD, Buckets(config.position_buckets, config.max_relative_positions)
 
 
 def _recomputed(layer: DebertaV2Layer, x_TD: torch.Tensor, *others: Any) -> torch.Tensor:

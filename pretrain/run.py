@@ -14,6 +14,7 @@ import orjson
 import torch
 from torch.utils.data import DataLoader
 
+from logfm.allocator import reuse_freed_memory
 from logfm.artifacts import (
     Manifest,
     finished,
@@ -29,7 +30,6 @@ from logfm.console import say
 from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import continuing, continuing_report, export
-from logfm.pretrain.allocator import reuse_freed_memory
 from logfm.pretrain.callbacks import (
     best_checkpoint,
     read_history,

@@ -6,32 +6,32 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from logfm.corpus.dedup.spill import Rows, Sets, Signatures
+from logfm.corpus.dedup.spill import Rows, Signatures
 
 Parents = npt.NDArray[np.uint32]
 
 _PART = 1 << 20  # keys sorted, or rows settled, at once
 _MOST_LEADERS = 16  # rows of one bucket that others are compared with: bounds the work on a hostile bucket
 _MOST_ROUNDS = 10
-_HELD = 1 << 24  # shingles read at once: 128 MiB
 _AT_ONCE = 1 << 20  # shingles compared at once
+_HIGHEST = np.array([(1 << 64) - 1], dtype=np.uint64)
 _REMEMBERED = (1 << 22) - 3  # pairs found too far apart that needn't be verified again: 32 MiB
-_LEADER_BITS = 12  # of a shingle's hash, lent to the number of the set it belongs to
 
 
-def leaders(signatures: Signatures, threshold: float) -> Parents:
+def leaders(signatures: Signatures, threshold: float, chosen: npt.NDArray[np.bool_]) -> Parents:
     """The row each row is represented by, uint32 (rows,): itself if it is kept, else an earlier one that is kept.
 
+    Rows that are not `chosen`, bool (rows,), represent themselves alone and nobody else.
     Every removed row has an exact Jaccard similarity of at least `threshold` with its representative. Rows meet where
     a band key is equal (locality-sensitive hashing); whether two rows are near-duplicates is decided on their shingle
     sets alone. A row whose representative is itself removed and too far from that one's representative is tried
     again, so chains don't grow. The result depends on the rows alone.
     """
     parent = np.arange(signatures.rows, dtype=np.uint32)
-    open_rows = np.ones(signatures.rows, dtype=bool)
+    open_rows = chosen
     refused = np.zeros(_REMEMBERED, dtype=np.uint64)
     for _ in range(_MOST_ROUNDS):
-        _attach(signatures, threshold, parent, open_rows, refused)
+        _attach(signatures, threshold, parent, chosen, open_rows, refused)
         open_rows = _detach(signatures, threshold, parent)
         if not open_rows.any():
             break
@@ -42,12 +42,13 @@ def _attach(
     signatures: Signatures,
     threshold: float,
     parent: Parents,
+    chosen: npt.NDArray[np.bool_],
     open_rows: npt.NDArray[np.bool_],
     refused: npt.NDArray[np.uint64],
 ) -> None:
     """Give each open row that a band brings together with an earlier near-duplicate that one as its parent."""
     for band in range(signatures.bands):
-        roots = own(parent)
+        roots = chosen & own(parent)
         parts = max(1, -(-int(roots.sum()) // _PART))
         for part in range(parts):
             keys, rows = signatures.keys(band, roots, part, parts)
@@ -176,50 +177,48 @@ def near(signatures: Signatures, left: Rows, right: Rows, threshold: float) -> n
     result = np.zeros(len(left), dtype=bool)
     # The sizes alone bound the similarity.
     possible = np.flatnonzero(np.minimum(*sizes) >= threshold * np.maximum(*sizes))
-    for held in _cut(possible, np.cumsum(sizes[0][possible] + sizes[1][possible]) // _HELD):
-        rows, places = np.unique(np.concatenate((left[held], right[held])), return_inverse=True)
-        sets = signatures.sets(rows)
-        result[held] = _near(sets, places[: len(held)], places[len(held) :], threshold)
-    return result
-
-
-def _near(sets: Sets, left: Rows, right: Rows, threshold: float) -> npt.NDArray[np.bool_]:
-    result = np.zeros(len(left), dtype=bool)
-    sizes = sets.sizes[left], sets.sizes[right]
 
     def verify(pairs: Rows) -> None:
-        shared = _shared(sets, left[pairs], right[pairs])
+        shared = _shared(signatures, left[pairs], right[pairs])
         result[pairs] = shared >= threshold * (sizes[0][pairs] + sizes[1][pairs] - shared)
+        signatures.release()
 
-    every = np.arange(len(left))
-    piece = np.maximum(np.cumsum(sizes[1]) // _AT_ONCE, every >> _LEADER_BITS)
-    # The searches let other threads run.
+    piece = np.cumsum(sizes[1][possible]) // _AT_ONCE
+    pieces = np.split(possible, np.flatnonzero(np.diff(piece)) + 1) if len(possible) else []
+    if len(pieces) < 2:
+        list(map(verify, pieces))
+        return result
+    # Sums and searches over arrays let other threads run.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(verify, _cut(every, piece)))
+        list(pool.map(verify, pieces))
     return result
 
 
-def _shared(sets: Sets, left: Rows, right: Rows) -> Rows:
+def _shared(signatures: Signatures, left: Rows, right: Rows) -> Rows:
     """Number of shingles that both sets of each pair have."""
     new = np.concatenate(([True], left[1:] != left[:-1]))
     group = np.cumsum(new) - 1
-    leader = left[new]
-    # One search for all: the number of the leader, then its hashes, which ascend; 52 of 64 bits tell them apart.
-    wanted = _numbered(sets.take(leader), np.arange(len(leader)), sets.sizes[leader])
-    sizes = sets.sizes[right]
-    members = _numbered(sets.take(right), group, sizes)
-    places = np.searchsorted(wanted, members)
-    places[places == len(wanted)] = 0
-    begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    return np.add.reduceat(wanted[places] == members, begins, dtype=np.int64)
-
-
-def _numbered(hashes: npt.NDArray[np.uint64], numbers: Rows, sizes: Rows) -> npt.NDArray[np.uint64]:
-    return (np.repeat(numbers.astype(np.uint64), sizes) << np.uint64(64 - _LEADER_BITS)) | (
-        hashes >> np.uint64(_LEADER_BITS)
-    )
-
-
-def _cut(pairs: Rows, piece: Rows) -> list[Rows]:
-    """The pairs in consecutive pieces, a new one wherever the ascending number of the piece changes."""
-    return np.split(pairs, np.flatnonzero(np.diff(piece)) + 1) if len(pairs) else []
+    sizes, counts = signatures.sizes(left[new]), signatures.sizes(right)
+    # Behind each leader's hashes a highest one, at which a search stops.
+    wanted = np.concatenate([part for hashes in signatures.shingles(left[new]) for part in (hashes, _HIGHEST)])
+    # Hashes are spread evenly, so their highest bits are a place in a table: two to four slots a shingle.
+    bits = np.ceil(np.log2(np.maximum(sizes, 2))).astype(np.int64) + 1
+    shifts, tables = (64 - bits).astype(np.uint64), np.cumsum(1 << bits) - (1 << bits)
+    slots = np.repeat(tables, sizes + 1) + (wanted >> np.repeat(shifts, sizes + 1)).astype(np.int64)
+    begins = np.concatenate(([0], np.cumsum(np.bincount(slots, minlength=int((1 << bits).sum())))))
+    del slots
+    members = np.concatenate(signatures.shingles(right))
+    slots = (members >> np.repeat(shifts[group], counts)).astype(np.int64)
+    slots += np.repeat(tables[group], counts)
+    places = begins[slots]
+    values = wanted[places]
+    found = values == members
+    later = np.flatnonzero(values < members)
+    places = places[later]
+    while len(later):
+        places += 1
+        values, searched = wanted[places], members[later]
+        found[later[values == searched]] = True
+        rest = np.flatnonzero(values < searched)
+        later, places = later[rest], places[rest]
+    return np.add.reduceat(found, np.cumsum(counts) - counts, dtype=np.int64)

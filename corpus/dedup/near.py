@@ -1,13 +1,11 @@
-"""Near-deduplication of a corpus: signature tasks for each shard, then one merge; the same kept rows for any engine."""
+"""Near-deduplication of a corpus: signatures from the reading tasks, then one merge; the same rows for any engine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from logfm.configs.schema.corpus import NearConfig
 from logfm.corpus.dedup.clusters import leaders, own
@@ -21,30 +19,17 @@ _ROWS = 1 << 20
 _MOST_ROWS = 1 << 32
 
 
-def signature_tasks(shards: Sequence[Path], copies: npt.NDArray[np.int32], folder: Path) -> list[dict[str, Any]]:
-    """One task a shard; those of its rows that have `copies` (int32, of the whole corpus) lie in a file in `folder`."""
-    tasks = []
-    start = 0
-    for number, shard in enumerate(shards):
-        end = start + pq.ParquetFile(shard).metadata.num_rows
-        prefix = folder / f"near-{number:06d}"
-        np.flatnonzero(copies[start:end]).tofile(prefix.with_suffix(".kept"))
-        tasks.append(
-            {"kind": "near", "task": number, "bytes": shard.stat().st_size, "shard": str(shard), "prefix": str(prefix)}
-        )
-        start = end
-    return tasks
-
-
 def near_copies(
-    tasks: Sequence[dict[str, Any]],
+    prefixes: Sequence[Path],
+    events: Sequence[int],
     copies: npt.NDArray[np.int32],
     config: NearConfig,
     clusters: Path,
 ) -> npt.NDArray[np.int32]:
     """Events each row stands for, int32 (events,), after near-deduplication: 0 where it is left out.
 
-    `copies` are those of the exact view. `clusters` gets a Parquet file that names, for each row that the exact view
+    `prefixes` name each task's signatures (see `SignatureWriter`) and `events` its number of events, in order; `copies`
+    are those of the exact view. `clusters` gets a Parquet file that names, for each row that the exact view
     keeps and this one does not (`row`), the row that represents it (`kept`). Memory: 20 bytes an event at most, of
     which 4 are what is returned.
 
@@ -52,26 +37,32 @@ def near_copies(
         UserError: more events than 32 bits can number.
     """
     bands, height = bands_for(config)
-    signatures = Signatures([Path(task["prefix"]) for task in tasks], bands, bands * height)
+    signatures = Signatures(prefixes, bands, bands * height)
     if signatures.rows >= _MOST_ROWS:
         raise UserError(
             "near-deduplication compares at most 4 billion different events at once",
             where=f"{signatures.rows:,} different events",
             fix="build the corpus in parts, or with --dedup exact",
         )
-    try:
-        parent = leaders(signatures, config.threshold)
-    finally:
-        signatures.close()
+    firsts = np.cumsum([0, *events])[:-1].tolist()
+    # Two tasks may have read the same text, of which the exact view keeps one.
+    chosen = np.concatenate([copies[rows] > 0 for rows in _rows_of(prefixes, firsts)])
+    parent = leaders(signatures, config.threshold, chosen)
     del signatures
-    kept = np.flatnonzero(copies)
+    kept = np.concatenate(list(_rows_of(prefixes, firsts)))
     counts = np.zeros(len(copies), dtype=np.int32)
-    removed = ~own(parent)
+    removed = chosen & ~own(parent)
     with parquet_writer(clusters, _CLUSTERS) as writer:
         for start in range(0, len(parent), _ROWS):
             piece = slice(start, start + _ROWS)
             rows, leader, left = kept[piece], kept[parent[piece]], removed[piece]
-            np.add.at(counts, leader, copies[rows])
+            np.add.at(counts, leader, np.where(chosen[piece], copies[rows], 0))
             if left.any():
                 writer.write_batch(pa.record_batch([rows[left], leader[left]], schema=_CLUSTERS))
     return counts
+
+
+def _rows_of(prefixes: Sequence[Path], firsts: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
+    """The events that have signatures, by their numbers in the whole corpus, a task at a time."""
+    for prefix, first in zip(prefixes, firsts, strict=True):
+        yield np.fromfile(prefix.with_suffix(".rows"), dtype=np.int64) + first

@@ -2,20 +2,18 @@
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from logfm.corpus.words import STEP, Words, mixed, words_of
+from logfm.corpus.words import STEP, TextWords, Words, mixed
 
 
-def shingle_sets(texts: pa.Array, size: int) -> tuple[Words, npt.NDArray[np.int64]]:
+def shingle_sets(words: TextWords, size: int) -> tuple[Words, npt.NDArray[np.int64]]:
     """Distinct shingles of each text: hashes uint64 (all texts' sets, each sorted) and where each set begins.
 
     A shingle is `size` consecutive words (Broder 1997, "On the resemblance and containment of documents"); a text of
-    fewer words is one shingle of all of them, and one without words a shingle of its bytes. `texts` is a string array
-    without nulls; the beginnings are int64 (len(texts) + 1,). Memory: about 40 bytes a byte of text, so cut large
-    batches with `pieces`.
+    fewer words is one shingle of all of them, and one without words a shingle of its bytes. `words` are those of some
+    texts; the beginnings are int64 (texts + 1,). Memory: about 40 bytes a byte of text, so cut large batches with
+    `pieces`.
     """
-    words = words_of(texts)
     hashes, starts = _shingles(words.hashes, words.first, size)
     return _distinct(hashes, starts)
 

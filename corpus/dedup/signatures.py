@@ -1,19 +1,20 @@
-"""The parallel half of near-deduplication: shingle sets and MinHash band keys of the rows of one shard, to disk."""
+"""The parallel half of near-deduplication: shingle sets and MinHash band keys of a task's texts, to disk."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from logfm.configs.schema.corpus import NearConfig
 from logfm.corpus.dedup.shingles import shingle_sets
-from logfm.corpus.words import PIECE, Words, pieces
+from logfm.corpus.words import TextWords, Words
 from logfm.extras import require
 
 _BLOCK = 8192  # rows whose keys lie together, band by band
 _SEED = 20261121
+_KINDS = ("rows", "shingles", "sizes", "sketches", "bands", "blocks")
+_MOST_RECENT = 1 << 18
 
 
 def bands_for(config: NearConfig) -> tuple[int, int]:
@@ -32,57 +33,64 @@ def _found(config: NearConfig, rows: int) -> float:
     return 1 - (1 - config.threshold**rows) ** (config.permutations // rows)
 
 
-def write_signatures(
-    shard: Path, kept: Path, prefix: Path, config: NearConfig, alive: Callable[[], None] = lambda: None
-) -> int:
-    """Shingle sets and band keys of the rows of a shard that `kept` (int64 file of row numbers) names.
+class SignatureWriter:
+    """Shingle sets and band keys of the texts that one task reads, written behind each other.
 
-    Writes `PREFIX.shingles` (uint64), `PREFIX.sizes` (uint32, shingles a row), `PREFIX.sketches` (uint8, the lowest
-    byte of each MinHash value), `PREFIX.bands` (uint64, one block of bands x rows after the other) and
-    `PREFIX.blocks` (uint32, rows a block). Returns the number of rows.
-
-    Raises:
-        OSError: the disk is full.
+    Writes `PREFIX.rows` (int64, the number of each text among the task's events), `PREFIX.shingles` (uint64),
+    `PREFIX.sizes` (uint32, shingles a text), `PREFIX.sketches` (uint8, the lowest byte of each MinHash value),
+    `PREFIX.bands` (uint64, one block of bands x texts after the other) and `PREFIX.blocks` (uint32, texts a block).
     """
-    rensa = require("rensa", "near")
-    chosen = np.fromfile(kept, dtype=np.int64)
-    bands, rows = bands_for(config)
-    start = 0
-    with (
-        prefix.with_suffix(".shingles").open("wb") as shingles,
-        prefix.with_suffix(".sizes").open("wb") as sizes,
-        prefix.with_suffix(".bands").open("wb") as keys,
-        prefix.with_suffix(".blocks").open("wb") as blocks,
-        prefix.with_suffix(".sketches").open("wb") as sketches,
-    ):
-        held: list[Words] = []
 
-        def flush() -> None:
-            if held:
-                values = np.concatenate(held)
-                keys.write(band_keys(values, bands).data)
-                blocks.write(np.uint32(len(values)).tobytes())
-                held.clear()
+    def __init__(self, prefix: Path, config: NearConfig) -> None:
+        self._minhash = require("rensa", "near").RMinHash.digest_matrix_from_flat_token_hashes
+        self._bands, height = bands_for(config)
+        self._permutations, self._shingle = self._bands * height, config.shingle
+        self._files = {kind: prefix.with_suffix(f".{kind}").open("wb") for kind in _KINDS}
+        self._held: list[Words] = []
+        self._recent: set[bytes] = set()
 
-        for batch in pq.ParquetFile(shard).iter_batches(batch_size=4096, columns=["text"]):
-            low, high = np.searchsorted(chosen, [start, start + batch.num_rows])
-            texts = batch.column(0).take(chosen[low:high] - start)
-            start += batch.num_rows
-            for piece in pieces(texts, PIECE):
-                hashes, begins = shingle_sets(piece, config.shingle)
-                shingles.write(hashes.data)
-                sizes.write(np.diff(begins).astype(np.uint32).data)
-                matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(
-                    hashes, begins.astype(np.uint64), bands * rows, _SEED
-                )
-                values = np.array(matrix.to_rows(), dtype=np.uint64)
-                sketches.write(values.astype(np.uint8).data)
-                held.append(values)
-                if sum(map(len, held)) >= _BLOCK:
-                    flush()
-            alive()
-        flush()
-    return len(chosen)
+    def new(self, hashes: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Which of the next events have a text that didn't come lately: another copy needs no signature.
+
+        The table is bounded. A copy that it has forgotten costs time; `near_copies` takes one of each text.
+        """
+        fresh = np.empty(len(hashes), dtype=bool)
+        for place, value in enumerate(hashes):
+            fresh[place] = value not in self._recent
+            self._recent.add(value)
+        if len(self._recent) > _MOST_RECENT:
+            self._recent.clear()
+        return fresh
+
+    def add(self, words: TextWords, rows: npt.NDArray[np.int64]) -> None:
+        """Append the texts whose words these are; `rows` int64 (texts,) are their numbers among the task's events.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        hashes, begins = shingle_sets(words, self._shingle)
+        matrix = self._minhash(hashes, begins.astype(np.uint64), self._permutations, _SEED)
+        values = np.array(matrix.to_rows(), dtype=np.uint64)
+        self._files["rows"].write(rows.data)
+        self._files["shingles"].write(hashes.data)
+        self._files["sizes"].write(np.diff(begins).astype(np.uint32).data)
+        self._files["sketches"].write(values.astype(np.uint8).data)
+        self._held.append(values)
+        if sum(map(len, self._held)) >= _BLOCK:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is held and close the files."""
+        self._flush()
+        for file in self._files.values():
+            file.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            values = np.concatenate(self._held)
+            self._files["bands"].write(band_keys(values, self._bands).data)
+            self._files["blocks"].write(np.uint32(len(values)).tobytes())
+            self._held.clear()
 
 
 def band_keys(signatures: Words, bands: int) -> npt.NDArray[np.uint64]:

@@ -1,9 +1,9 @@
 """What the signature tasks left on disk, read back piece by piece: band keys, sketches and shingle sets by row."""
 
-import os
+import mmap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,58 +12,45 @@ Rows = npt.NDArray[np.int64]
 _RUN = 1024  # rows whose begins are counted from one place: 32 bits are enough for that many records
 
 
-class Sets(NamedTuple):
-    """Shingle sets in memory: those of row i are `hashes[begins[i] : begins[i] + sizes[i]]`, sorted uint64."""
-
-    hashes: npt.NDArray[np.uint64]
-    begins: Rows
-    sizes: Rows
-
-    def take(self, rows: Rows) -> npt.NDArray[np.uint64]:
-        """The sets of some rows, one behind the other."""
-        sizes = self.sizes[rows]
-        ends = np.cumsum(sizes)
-        shifts = np.repeat(self.begins[rows] - ends + sizes, sizes)
-        return self.hashes[shifts + np.arange(len(shifts))]
-
-
 class Spilled:
-    """Arrays of one type in several files, read as one array cut into rows; nothing of it is held."""
+    """Arrays of one type in several files, read as one array cut into rows; mapped, and not held."""
 
     def __init__(
         self, paths: Sequence[Path], dtype: npt.DTypeLike, begins: Callable[[Any], Any], first: npt.NDArray[np.int64]
     ) -> None:
         """`begins` tells at which element a row begins, over all files; `first` (files + 1,) each file's first row."""
-        self._files = [os.open(path, os.O_RDONLY) for path in paths]
-        self._dtype, self._begins, self._first = np.dtype(dtype), begins, first
+        self._maps = [_mapped(path) for path in paths]
+        self._arrays = [
+            np.frombuffer(one, dtype=dtype) if one is not None else np.empty(0, dtype) for one in self._maps
+        ]
+        self._begins, self._first = begins, first
 
-    def read(self, rows: Rows) -> npt.NDArray[Any]:
-        """The elements of ascending rows, one row behind the other; rows that touch are read at once."""
-        starts, ends = self._begins(rows), self._begins(rows + 1)
-        result = np.empty(int((ends - starts).sum()), dtype=self._dtype)
-        if not len(result):
-            return result
+    def read(self, rows: Rows) -> list[npt.NDArray[Any]]:
+        """The elements of each of some rows; views into the files."""
         files = np.searchsorted(self._first, rows, side="right") - 1
-        new = np.concatenate(([True], (starts[1:] != ends[:-1]) | (np.diff(files) != 0)))
-        firsts = np.flatnonzero(new)
-        lengths = self._dtype.itemsize * np.add.reduceat(ends - starts, firsts)
-        offsets = self._dtype.itemsize * (starts - self._begins(self._first[files]))[firsts]
-        to = np.cumsum(lengths)
-        # A loop over hundreds of thousands of small reads: every name it looks up costs.
-        view, fetch, handles = result.view(np.uint8).data, os.preadv, self._files
-        spans = zip(files[firsts].tolist(), offsets.tolist(), (to - lengths).tolist(), to.tolist(), strict=True)
-        for file, offset, low, high in spans:
-            while low < high:
-                count = fetch(handles[file], (view[low:high],), offset)
-                if not count:
-                    raise OSError("a file of the near-deduplication is cut")
-                low, offset = low + count, offset + count
-        return result
+        offsets = self._begins(self._first[files])
+        spans = zip(
+            files.tolist(),
+            (self._begins(rows) - offsets).tolist(),
+            (self._begins(rows + 1) - offsets).tolist(),
+            strict=True,
+        )
+        arrays = self._arrays
+        return [arrays[file][begin:end] for file, begin, end in spans]
 
-    def close(self) -> None:
-        """Let the files go."""
-        for file in self._files:
-            os.close(file)
+    def release(self) -> None:
+        """Let go of the pages that reading has brought in; the system keeps them at hand as long as it can."""
+        for one in self._maps:
+            if one is not None:
+                one.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped(path: Path) -> mmap.mmap | None:
+    """A file in the address space, or None for an empty one, which cannot be mapped."""
+    if not path.stat().st_size:
+        return None
+    with path.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 class Begins:
@@ -105,29 +92,23 @@ class Signatures:
         self._shingles = Spilled(shingles, np.uint64, self._begins.of, first)
         self._sketches = Spilled(sketches, f"V{width}", lambda rows: rows, first)
 
-    def close(self) -> None:
-        """Let the files go."""
-        self._shingles.close()
-        self._sketches.close()
+    def release(self) -> None:
+        """Let go of the pages of all files."""
+        self._shingles.release()
+        self._sketches.release()
 
     def sizes(self, rows: Rows) -> Rows:
         """Number of distinct shingles of each row."""
         return self._begins.of(rows + 1) - self._begins.of(rows)
 
-    def sets(self, rows: Rows) -> Sets:
-        """The shingle sets of some different rows, in memory, in their order."""
-        order = np.argsort(rows)
-        sizes = self.sizes(rows)
-        begins = np.empty(len(rows), dtype=np.int64)
-        begins[order] = np.cumsum(sizes[order]) - sizes[order]
-        return Sets(self._shingles.read(rows[order]), begins, sizes)
+    def shingles(self, rows: Rows) -> list[npt.NDArray[np.uint64]]:
+        """The shingle set of each of some rows, sorted; views into the files."""
+        return self._shingles.read(rows)
 
     def sketches(self, rows: Rows) -> npt.NDArray[np.uint8]:
-        """The lowest byte of each MinHash value of some different rows, uint8 (len(rows), width)."""
-        order = np.argsort(rows)
-        result = np.empty((len(rows), self.width), dtype=np.uint8)
-        result[order] = self._sketches.read(rows[order]).view(np.uint8).reshape(-1, self.width)
-        return result
+        """The lowest byte of each MinHash value of some rows, uint8 (len(rows), width)."""
+        found = np.concatenate([*self._sketches.read(rows), np.empty(0, f"V{self.width}")])
+        return found.view(np.uint8).reshape(-1, self.width)
 
     def keys(
         self, band: int, chosen: npt.NDArray[np.bool_], part: int, parts: int

@@ -1,9 +1,8 @@
 """The views of a corpus: which rows deduplication keeps, and how many events each of them stands for."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,9 @@ import pyarrow.parquet as pq
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus.dedup.exact import exact_copies
-from logfm.corpus.dedup.near import near_copies, signature_tasks
+from logfm.corpus.dedup.near import near_copies
 from logfm.corpus.parquet import parquet_writer
+from logfm.corpus.shards import HASH_BYTES
 
 VIEW = pa.schema(
     [
@@ -32,12 +32,11 @@ def write_views(
     spool: Path,
     views: Path,
     config: CorpusConfig,
-    run: Callable[[str, list[dict[str, Any]]], object],
 ) -> dict[str, Counter[str]]:
     """Write the views that the configuration names; returns how many events of each source each of them keeps.
 
-    `hashes` are the text hashes of all events in order, `shards` the events, `spool` a folder for what lies between,
-    and `run` does tasks under a title.
+    `hashes` are each reading task's text hashes, in order, beside which its signatures lie (see `SignatureWriter`);
+    `shards` the events, and `spool` a folder for what lies between.
     """
     if "exact" not in config.dedup:
         return {}
@@ -46,9 +45,9 @@ def write_views(
     copies = exact_copies(hashes, total, spool)
     kept = {"exact": _write(shards, copies, views / "exact.parquet")}
     if "near" in config.dedup:
-        tasks = signature_tasks(shards, copies, spool)
-        run("Comparing", tasks)
-        copies = near_copies(tasks, copies, config.near, views / "near_clusters.parquet")
+        prefixes = [path.with_suffix("") for path in hashes]
+        events = [path.stat().st_size // HASH_BYTES for path in hashes]
+        copies = near_copies(prefixes, events, copies, config.near, views / "near_clusters.parquet")
         kept["near"] = _write(shards, copies, views / "near.parquet")
     return kept
 

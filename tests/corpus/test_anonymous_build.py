@@ -90,7 +90,7 @@ def test_nothing_original_is_on_the_disk_at_any_stage(logs, tmp_path, monkeypatc
     monkeypatch.setattr("logfm.corpus.building.run_tasks", watched)
     config = CorpusConfig(dedup=("exact", "near"), sessions=300, shard_bytes=2048)
     build([logs], tmp_path / "corpus", config, key=KEY)
-    assert len(stages) == 3 and "accepted password for" in stages[1]
+    assert len(stages) == 2 and "accepted password for" in stages[1]
     assert not [one for one in SECRETS for stage in stages if one in stage]
 
 

@@ -15,7 +15,7 @@ from logfm.corpus import Corpus, build
 from logfm.corpus.dedup.shingles import shingle_sets
 from logfm.corpus.dedup.signatures import bands_for
 from logfm.corpus.dedup.spill import Begins
-from logfm.corpus.words import pieces
+from logfm.corpus.words import pieces, words_of
 from logfm.errors import UserError
 
 
@@ -42,7 +42,7 @@ def test_shingle_hashes_are_equal_where_the_shingles_are(texts, size, most):
     wanted = [plain_shingles(text, size) for text in texts]
     found = []
     for piece in pieces(pa.array(texts), most):
-        hashes, begins = shingle_sets(piece, size)
+        hashes, begins = shingle_sets(words_of(piece), size)
         found += [
             hashes[low:high].tolist() for low, high in zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)
         ]

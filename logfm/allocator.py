@@ -1,4 +1,4 @@
-"""How the C library hands out memory in training: freed blocks are used again instead of going back to the system."""
+"""How the C library hands out memory where large arrays come and go: freed blocks are used again."""
 
 import ctypes
 
@@ -10,8 +10,9 @@ _LARGEST = 1 << 30  # bytes
 def reuse_freed_memory() -> bool:
     """Keep freed blocks of up to 1 GiB in the heap of this process; whether the system has such a setting (glibc).
 
-    By default every tensor above 32 MiB is mapped anew, page by page, each time it is made. On a virtual machine that
-    took a seventh of a training step. `ReleaseMemory` hands back now and then what is left over.
+    By default a large array is mapped anew, page by page, each time it is made. On a virtual machine that took a
+    seventh of a training step and as much of a corpus build. `pretrain.callbacks.ReleaseMemory` hands back now and
+    then what is left over.
     """
     option = getattr(ctypes.CDLL(None), "mallopt", None)
     return option is not None and all(option(name, _LARGEST) == 1 for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
