@@ -27,6 +27,7 @@ from logfm.pretrain.flops import train_flops
 from logfm.pretrain.forward import hidden_states, prediction_loss
 from logfm.pretrain.model import build
 from logfm.pretrain.packing import cut_by_tokens
+from logfm.pretrain.peak import measured
 from logfm.tokenizer import LogTokenizer
 
 Step = Callable[[], tuple[int, float]]
@@ -95,17 +96,6 @@ def serve(connection: Connection, name: str, tokens: Path, tokenizer: Path, size
         connection.send((read, time.perf_counter() - start, flops))
 
 
-def product_rate(width: int = 2048, rounds: int = 10) -> float:
-    """The machine's rate for products of bf16 matrices, FLOPs a second; the best of some rounds."""
-    matrix = torch.randn(width, width).bfloat16()
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        matrix @ matrix
-        seconds.append(time.perf_counter() - start)
-    return 2 * width**3 / min(seconds)
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -132,7 +122,7 @@ def main() -> None:
                 rates[name].append(flops / seconds)
     for end in ends.values():
         end.send(False)
-    peak = product_rate()
+    peak = measured(torch.bfloat16).flops
     best = np.median([np.maximum(*pair) for pair in zip(speeds["HF bf16"], speeds["HF fp32"], strict=True)])
     lengths = Shard(arguments.tokens, "train").lengths
     print(f"{arguments.size}, mean length {lengths.mean():.0f}, longest {lengths.max()}")
