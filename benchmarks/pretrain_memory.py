@@ -58,7 +58,8 @@ def measure(case: Case) -> dict[str, int]:
     """Train some steps in this process; the estimate and the measured peak in bytes."""
     import torch
 
-    from logfm.allocator import reuse_freed_memory
+    from logfm.allocator import release_memory, reuse_freed_memory
+    from logfm.pretrain.callbacks.memory import ReleaseMemory
     from logfm.pretrain.data import Batch, Masker
     from logfm.pretrain.decoder import build_decoder
     from logfm.pretrain.model import build
@@ -92,6 +93,8 @@ def measure(case: Case) -> dict[str, int]:
         torch.nn.utils.clip_grad_norm_(module.parameters(), config.train.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()
+        if number % ReleaseMemory.EVERY == ReleaseMemory.EVERY - 1:
+            release_memory()
     measured = peak_memory() - before
     grids = tuple(Grid(group.events, group.length, group.stop - group.start) for group in first.packed.groups)
     shape = Shape(len(first.packed.ids_T), len(first.positions_M), grids)

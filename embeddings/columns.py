@@ -93,6 +93,13 @@ def _flat(record: dict[str, Any]) -> dict[str, str]:
     return flat
 
 
+def flat_values(record: dict[str, Any]) -> dict[str, str]:
+    """The values of a record as text, by column; nested columns as `a.b`, empty values left out."""
+    flat: dict[str, str] = {}
+    _spread(record, "", flat, _DEPTH)
+    return flat
+
+
 def _object(text: str | None) -> dict[str, Any]:
     if not text or not text.lstrip().startswith("{"):
         return {}

@@ -71,12 +71,12 @@ def patterns(inputs: Sequence[Input], encoder: LogEncoder, config: PatternsConfi
         raise UserError("patterns need at least two events", ", ".join(map(str, inputs)))
     columns = columns_of(records, config.text_columns)
     texts = [record["text"] for record in records]
-    found = {"embeddings": _isolation(encoder.encode(texts), config)}
+    found = {"embeddings": isolation(encoder.encode(texts), config)}
     if columns.structured:
         codes = label_codes(columns.structured)
-        found["labels"] = _isolation(codes, config)
-        vectors = _principal(encoder.encode(free_texts(columns.free)), config)
-        found["hybrid"] = _isolation(np.concatenate((codes, vectors), axis=1), config)
+        found["labels"] = isolation(codes, config)
+        vectors = principal(encoder.encode(free_texts(columns.free)), config)
+        found["hybrid"] = isolation(np.concatenate((codes, vectors), axis=1), config)
     outliers = {name: _outliers(scores, records, texts, columns, config.top) for name, scores in found.items()}
     return Patterns(
         events=len(records),
@@ -88,7 +88,7 @@ def patterns(inputs: Sequence[Input], encoder: LogEncoder, config: PatternsConfi
     )
 
 
-def _isolation(features: np.ndarray, config: PatternsConfig) -> np.ndarray:
+def isolation(features: np.ndarray, config: PatternsConfig) -> np.ndarray:
     """Scores of an Isolation Forest (Liu et al., 2008), float64 (events,), higher is more abnormal."""
     require("sklearn", "embed")
     from sklearn.ensemble import IsolationForest
@@ -97,7 +97,7 @@ def _isolation(features: np.ndarray, config: PatternsConfig) -> np.ndarray:
     return -forest.fit(features).score_samples(features)
 
 
-def _principal(vectors: np.ndarray, config: PatternsConfig) -> np.ndarray:
+def principal(vectors: np.ndarray, config: PatternsConfig) -> np.ndarray:
     """The main directions of the vectors, float32 (events, at most `components`); trees look at each alike, so those
     with next to no variance are left out."""
     from sklearn.decomposition import PCA

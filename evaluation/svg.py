@@ -30,6 +30,17 @@ class Dot:
     title: str
 
 
+@dataclass(frozen=True)
+class Span:
+    """A figure with its interval (nan where it has none): class and text on hover."""
+
+    value: float
+    low: float
+    high: float
+    css: str
+    title: str
+
+
 def line_chart(series: Sequence[Series], x_label: str, y_label: str, width: int = 720, height: int = 280) -> Markup:
     """Lines over a shared pair of axes; points that are not finite are left out."""
     drawn = [(one, [point for point in one.points if all(map(math.isfinite, point))]) for one in series]
@@ -70,6 +81,35 @@ def scatter(dots: Sequence[Dot], label: str, width: int = 960, height: int = 560
         for dot in finite:
             radius = 6.0 if "ring" in dot.css.split() else 3.2
             _titled(_circle(chart, across(dot.x), down(dot.y), radius, dot.css), dot.title)
+    return _markup(chart)
+
+
+def interval_chart(groups: Sequence[tuple[str, Sequence[Span]]], x_label: str, width: int = 860) -> Markup:
+    """Dots with whiskers, a band of rows a group, on a shared axis; figures that are not finite are left out."""
+    left, step, gap = 210, 13, 12
+    drawn = [(name, [span for span in spans if math.isfinite(span.value)]) for name, spans in groups]
+    ends = [end for _, spans in drawn for one in spans for end in (one.value, one.low, one.high) if math.isfinite(end)]
+    height = _TOP + sum(step * max(len(spans), 1) + gap for _, spans in drawn) + _BOTTOM
+    chart = _chart(width, height, f"{x_label}, with intervals")
+    if not ends:
+        _text(chart, width / 2, height / 2, "nothing to draw", "middle")
+        return _markup(chart)
+    ticks = _ticks(min(ends), max(ends))
+    across = _scale(ticks[0], ticks[-1], left, width - _RIGHT)
+    for tick in ticks:
+        _line(chart, across(tick), _TOP, across(tick), height - _BOTTOM, "grid")
+        _text(chart, across(tick), height - _BOTTOM + 18, f"{tick:,g}", "middle")
+    _text(chart, (left + width - _RIGHT) / 2, height - 6, x_label, "middle", "axis")
+    y = _TOP + gap / 2
+    for name, spans in drawn:
+        _text(chart, left - 12, y + step * max(len(spans), 1) / 2 + 4, name, "end")
+        for number, one in enumerate(spans):
+            middle = y + step * (number + 0.5)
+            if math.isfinite(one.low) and math.isfinite(one.high):
+                _line(chart, across(one.low), middle, across(one.high), middle, f"whisker {one.css}")
+            _titled(_circle(chart, across(one.value), middle, 4, f"mark {one.css}"), one.title)
+        y += step * max(len(spans), 1) + gap
+        _line(chart, 0, y - gap / 2, width - _RIGHT, y - gap / 2, "grid")
     return _markup(chart)
 
 

@@ -16,3 +16,10 @@ def reuse_freed_memory() -> bool:
     """
     option = getattr(ctypes.CDLL(None), "mallopt", None)
     return option is not None and all(option(name, _LARGEST) == 1 for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+
+
+def release_memory() -> None:
+    """Hand freed memory back to the system, on systems that can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

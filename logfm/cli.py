@@ -23,6 +23,8 @@ from logfm.embeddings.cli import (
     subsample_command,
 )
 from logfm.errors import LogfmError, UserError
+from logfm.evaluation.cli import app as eval_app
+from logfm.finetune.cli import classify_command, finetune_command
 from logfm.pretrain.cli import export_command, plan_command, pretrain_command
 from logfm.quickstart.cli import quickstart_command
 from logfm.tokenizer.cli import app as tokenizer_app
@@ -90,6 +92,9 @@ app.command("detect")(detect_command)
 app.command("patterns")(patterns_command)
 app.command("subsample")(subsample_command)
 app.command("explain")(explain_command)
+app.command("finetune")(finetune_command)
+app.command("classify")(classify_command)
+app.add_typer(eval_app, name="eval")
 app.command("doctor")(doctor_command)
 
 

@@ -7,9 +7,10 @@ import typer
 
 app = typer.Typer(help="Train a log tokenizer, and see how well it fits.", no_args_is_help=True)
 
+_SEEDS = 2**63 - 1  # what a manifest can hold
 CorpusFolder = Annotated[Path, typer.Argument(help="Folder made by `logfm corpus build`.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=_SEEDS, help="Seed of the draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -21,7 +22,9 @@ def train_command(
         str | None, typer.Option("--vocab-size", help="Tokens, a multiple of 64, or auto. [default: 29952]")
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file with further settings.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the draw. [default: 0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=_SEEDS, help="Seed of the draw. [default: 0]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a tokenizer on equal bytes of each source of a corpus."""

@@ -14,6 +14,7 @@ from logfm.configs.schema.tokenizer import VOCAB_MULTIPLE, ExtensionConfig
 from logfm.corpus.store import Corpus
 from logfm.errors import UserError
 from logfm.tokenizer import files
+from logfm.tokenizer.counting import count, spelled
 from logfm.tokenizer.log_tokenizer import LogTokenizer
 from logfm.tokenizer.sampling import draw
 from logfm.tokenizer.training import STAGE, describe
@@ -78,7 +79,8 @@ def _learn(texts: Iterable[str], size: int, config: ExtensionConfig) -> list[tup
         show_progress=False,
         initial_alphabet=[chr(_BASE + index) for index in range(size)],
     )
-    backend.train_from_iterator(texts, trainer)
+    pieces = (text.split("\n") for text in texts)
+    backend.train_from_iterator(spelled(count(pieces), "\n"), trainer)
     merges = orjson.loads(backend.to_str())["model"]["merges"]
     return [([ord(c) - _BASE for c in left], [ord(c) - _BASE for c in right]) for left, right in merges]
 

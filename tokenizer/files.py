@@ -44,11 +44,11 @@ def read(folder: Path) -> tuple[bytes, Facts]:
     """The bytes of tokenizer.json, and the facts.
 
     Raises:
-        UserError: no tokenizer there, or a damaged one.
+        UserError: no tokenizer there, or a damaged or changed one.
     """
     try:
         specification = (folder / TOKENIZER).read_bytes()
-        (folder / TRANSFORMERS).stat()
+        _check_for_transformers(folder / TRANSFORMERS)
         return specification, Facts.model_validate_json((folder / LOGFM).read_bytes())
     except FileNotFoundError as error:
         missing = Path(error.filename).name
@@ -62,6 +62,20 @@ def read(folder: Path) -> tuple[bytes, Facts]:
 def identity(specification: bytes, mask: np.ndarray) -> str:
     """SHA-256 over tokenizer.json and the delimiter mask (bool, (vocab_size,))."""
     return hashlib.sha256(specification + np.packbits(mask).tobytes()).hexdigest()
+
+
+def _check_for_transformers(path: Path) -> None:
+    """Refuse settings under which transformers would encode otherwise than we do; further keys may stand there."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError("damaged tokenizer", path, "Train it again.")
+    for name, value in _for_transformers().items():
+        if name not in found or found[name] != value:
+            fix = f"Copy {', '.join(FILES)} again from where they came."
+            raise UserError(f"the tokenizer was changed ({name})", path, fix)
 
 
 def _for_transformers() -> dict[str, Any]:

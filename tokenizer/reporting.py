@@ -20,6 +20,7 @@ from logfm.tokenizer.sampling import draw
 
 STAGE = "tokenizer-report"
 ALL = "(all)"
+OURS = "logfm"
 _BATCH = 1024
 _LONGEST = 50
 
@@ -63,9 +64,13 @@ def report(
     `sample_bytes` are drawn as for training: equal bytes a source, seeded, duplicates left out.
 
     Raises:
-        UserError: an empty corpus, or `out` is taken.
+        UserError: an empty corpus, two tokenizers of one name, or `out` is taken.
     """
-    config = {"sample_bytes": sample_bytes, "rivals": [rival.name for rival in rivals]}
+    names = [OURS, *(rival.name for rival in rivals)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two tokenizers to compare have the name {twice}", corpus.path, "Rename the folder of one.")
+    config = {"sample_bytes": sample_bytes, "rivals": {rival.name: rival.hash for rival in rivals}}
     inputs = {"tokenizer": tokenizer.hash, "corpus": corpus.manifest.hash}
     done = finished(out, stage_key(STAGE, config, seed, inputs))
     if done is not None:
@@ -154,7 +159,7 @@ def _rows(source: str, count: _Counts, tokenizer: LogTokenizer) -> list[Row]:
     delimiters = int(count.used[tokenizer.delimiter_mask].sum())
     single = int(count.used[tokenizer.byte_lengths == 1].sum())
     shares = delimiters / max(ours, 1), single / max(ours, 1), float((count.used > 0).mean())
-    return [row("logfm", ours, *shares), *(row(name, tokens) for name, tokens in count.rivals.items())]
+    return [row(OURS, ours, *shares), *(row(name, tokens) for name, tokens in count.rivals.items())]
 
 
 def _csv(rows: Sequence[dict[str, object]]) -> str:
@@ -199,6 +204,9 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tokenizer report</title><style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+code {{ overflow-wrap: anywhere; }}
+#sources, #longest {{ overflow-x: auto; }}
+#longest td {{ white-space: pre-wrap; }}
 td, th {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }}
 td:first-child, th:first-child, #sources :is(td, th):nth-child(2) {{ text-align: left; }}
 </style></head><body>
@@ -208,5 +216,5 @@ Measured on {bytes:,} bytes drawn from the corpus <code>{corpus}</code>, as equa
 Ratio is our tokens over the row's, on the same events: below 1 we need fewer. Of our tokens, the delimiter share is
 those that are punctuation, white space or control characters, the single byte share those of one byte; vocabulary used
 is the share of all ids that occur.</p>
-<div id="sources">{rows}</div> <h2>Longest tokens</h2> {longest} </body></html>
+<div id="sources">{rows}</div> <h2>Longest tokens</h2> <div id="longest">{longest}</div> </body></html>
 """

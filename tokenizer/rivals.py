@@ -1,5 +1,6 @@
 """Other tokenizers, to compare with: BERT's WordPiece, SmolLM2's byte-level BPE, or any tokenizer.json."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +21,11 @@ class Rival:
 
     name: str
     backend: Tokenizer
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over its tokenizer.json."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def counts(self, texts: Sequence[str]) -> np.ndarray:
         """Tokens of each text, int64 (texts,), without special tokens."""

@@ -1,6 +1,7 @@
 """Train a tokenizer: draw a sample of the corpus, cut it by the policy, merge byte pairs (Sennrich et al.,
 2016)."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,23 @@ from logfm.configs.schema.tokenizer import MIN_VOCAB_SIZE, VOCAB_MULTIPLE, Polic
 from logfm.corpus.store import Corpus
 from logfm.errors import UserError
 from logfm.tokenizer import files
+from logfm.tokenizer.counting import count, spelled
 from logfm.tokenizer.log_tokenizer import mask_of, pieces_of
 from logfm.tokenizer.pieces import SPECIAL_TOKENS
+from logfm.tokenizer.policy import pattern
 from logfm.tokenizer.sampling import draw
 from logfm.tokenizer.specification import finish, pre_tokenizer
 
 STAGE = "tokenizer"
+_SEPARATOR = "\U0010ffff"
+"""Parts pieces on their way to the trainer; no character, so nothing is lost where a log holds one."""
 
 
 def train(corpus: Corpus, out: Path, config: TokenizerConfig) -> Manifest:
     """Train a tokenizer on equal bytes of each source; a folder already finished with the same inputs is
     kept.
 
-    Memory is bounded by `config.sample_bytes`, however large the corpus is.
+    Memory is bounded, however large the corpus is and however many of its words are unique.
 
     Raises:
         UserError: an empty corpus, one too small for the vocabulary asked, or `out` is taken.
@@ -53,16 +58,22 @@ def learn(texts: Iterable[str], config: TokenizerConfig, where: object) -> dict[
     """Merge byte pairs of the texts; returns the contents of tokenizer.json.
 
     The result does not depend on the number of threads: pairs of equal count merge in the order of their ids.
+    Pieces are counted here and not by `tokenizers`, whose memory grows with every number that occurs once.
 
     Raises:
         UserError: no text, or too little for the vocabulary asked (`where` names its origin).
     """
     target = config.vocab_size_limit if config.vocab_size == "auto" else config.vocab_size
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizer(config.policy)
-    backend.decoder = decoders.ByteLevel()
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(_SEPARATOR, behavior="removed"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    cut = re.compile(pattern(config.policy)).findall
     backend.train_from_iterator(
-        texts,
+        spelled(count(map(cut, texts)), _SEPARATOR),
         trainers.BpeTrainer(
             vocab_size=target,
             min_frequency=config.min_frequency,
@@ -71,6 +82,8 @@ def learn(texts: Iterable[str], config: TokenizerConfig, where: object) -> dict[
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
+    backend.pre_tokenizer = pre_tokenizer(config.policy)
+    backend.decoder = decoders.ByteLevel()
     largest = backend.get_vocab_size() // VOCAB_MULTIPLE * VOCAB_MULTIPLE
     if largest < MIN_VOCAB_SIZE:
         raise UserError("the corpus holds too little text to train a tokenizer", where)

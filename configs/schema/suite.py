@@ -37,6 +37,8 @@ class DataSpec(Config):
     """How train, validation and test are told apart (chronological, by entity, by file), in a sentence."""
     leakage: str
     """What could leak, and what is done about it."""
+    cap: Literal["head", "random", "groups"] = "random"
+    """Which events are kept where there are more than wanted: the first, a random draw, or whole groups."""
     most_rows: int | None = Field(None, gt=0)
     """Events read at most where a suite caps; None for all."""
 
@@ -64,6 +66,14 @@ class TaskMeta(Config):
     """What is capped in `local`, in rows, pairs or queries."""
     pretrained: bool = False
     """Needs a masked language model; other encoders are marked as not applicable."""
+    version: int = Field(1, ge=1)
+    """Goes up when a correction changes scores: scores of different versions are not compared."""
+    timed: bool = False
+    """Measures time: its contestants encode anew what was encoded before."""
+    by_event: bool = False
+    """Its items are single events: it is run once more on those whose templates no encoder of a run was trained on."""
+    lead: str = ""
+    """The condition that the leaderboard looks at; the mean over all conditions where a task never yields it."""
 
 
 class SuiteSpec(Config):

@@ -1,21 +1,26 @@
 """Play event templates: a cast acts, and every source that would see it gets its record."""
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from logfm.corpus.simulate import windows
+from logfm.corpus.simulate import wide, windows
 from logfm.corpus.simulate.records import AUTH, DNS, WEB, WINDOWS, Record, Truth, auth_line, dns_line, web_line
 from logfm.corpus.simulate.templates import (
     AccessEvent,
     AnyEvent,
     AuthEvent,
+    BrowseEvent,
     DnsEvent,
     FileEvent,
+    FocusEvent,
+    LogEvent,
     LogonEvent,
     NetworkEvent,
     ProcessEvent,
     RegistryEvent,
+    TrafficEvent,
     WebEvent,
     WindowsEvent,
 )
@@ -23,12 +28,19 @@ from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import Process, World, guid
 
 SECOND = 1_000_000
+_CALLER = re.compile(r"^(?:Accepted|Failed|Connection closed|Did not).*? (?:from )?(\d+\.\d+\.\d+\.\d+) port")
 
 
 class Player:
     """Plays one activity from `time` on (microseconds since 1970); `records` is what it left, in no strict order."""
 
-    def __init__(self, world: World, rng: random.Random, cast: Cast, time: int) -> None:
+    def __init__(
+        self, world: World, rng: random.Random, cast: Cast, time: int, *, wide: bool = False, pace: float = 1.0
+    ) -> None:
+        self.wide = wide
+        """Whether all sources are there, not only the first four."""
+        self.pace = pace
+        """What the seconds between events are multiplied with."""
         self.world = world
         self.rng = rng
         self.cast = cast
@@ -45,12 +57,12 @@ class Player:
             if event.chance < 1 and self.rng.random() >= event.chance:
                 continue
             for _ in range(self.rng.randint(*event.repeat)):
-                self.time += int(self.rng.uniform(*event.after) * SECOND)
+                self.time += int(self.rng.uniform(*event.after) * self.pace * SECOND)
                 _PLAY[type(event)](self, event)
 
-    def put(self, file: str, body: str | dict[str, Any]) -> None:
-        """Keep a record of this moment. The body carries its own time."""
-        self.records.append(Record(self.time, file, body, self.truth))
+    def put(self, file: str, body: str | dict[str, Any], time: int | None = None) -> None:
+        """Keep a record of this moment, or of `time`. The body carries its own time."""
+        self.records.append(Record(self.time if time is None else time, file, body, self.truth))
 
     def fill(self, text: str) -> str:
         """Replace the placeholders of a text."""
@@ -79,6 +91,7 @@ class Player:
         address = hosts[client].address if client in hosts else client
         server = hosts[self.cast.get("dc")].address
         self.put(DNS, dns_line(self.rng, self.time, address, server, name, kind, rcode, answer))
+        wide.asked(self, address, server, name, kind, answer if rcode == "NOERROR" else None)
 
     def start(self, event: ProcessEvent) -> None:
         """Start a process, and end it some time later."""
@@ -101,14 +114,15 @@ class Player:
         """Connect to a domain, a host of ours or an address; names are looked up."""
         host, to = self.fill(event.host), self.fill(event.to)
         process = self.process(event.by, host)
-        machine = self.world.hosts.get(to)
-        name = f"{machine.name.lower()}.{self.world.realm}" if machine else to
-        address = self.world.addresses.get(name, name)
+        name, address = wide.resolve(self, to)
         if name != address:
             self.look_up(name, host, answer=address)
             self.put(WINDOWS, windows.looked_up(self.world, self.time, process, name, address))
         self.time += self.rng.randrange(2_000, 90_000)
         self.put(WINDOWS, windows.connected(self.world, self.rng, self.time, process, (name, address), event.port))
+        if self.wide:
+            volume = self.rng.randint(*event.sent), self.rng.randint(*event.received)
+            wide.flow(self, self.world.hosts[host].address, (name, address), event.port, volume)
 
     def write(self, event: FileEvent) -> None:
         """Write a file."""
@@ -138,6 +152,10 @@ class Player:
         if machine and not event.failed and user != "SYSTEM":
             self.put(WINDOWS, windows.ticket(self.world, self.rng, self.time, user, host, machine.address))
             self.time += self.rng.randrange(1_000, 60_000)
+        if self.wide and machine and event.type in (3, 10) and machine.name != host:
+            volume = (self.rng.randint(1500, 9000), self.rng.randint(1500, 9000))
+            port = 3389 if event.type == 10 else 445
+            wide.flow(self, machine.address, (host, self.world.hosts[host].address), port, volume)
         body = windows.logged_on(self.world, self.rng, self.time, host, user, event.type, source, failed=event.failed)
         self.put(WINDOWS, body)
         known = self.world.users.get(user)
@@ -166,8 +184,13 @@ class Player:
             self._pids[event.pid] = pid
         # sudo and su write no process id.
         shown = None if event.program in ("sudo", "su") else pid
-        line = auth_line(self.time, self.fill(event.host), event.program, shown, self.fill(event.message))
-        self.put(AUTH, line)
+        host, message = self.fill(event.host), self.fill(event.message)
+        self.put(AUTH, auth_line(self.time, host, event.program, shown, message))
+        if self.wide:
+            wide.audited(self, host, message)
+        if self.wide and (caller := _CALLER.search(message)):
+            volume = (self.rng.randint(1500, 4000), self.rng.randint(2000, 5000))
+            wide.flow(self, caller[1], ("", self.world.hosts[host].address), 22, volume)
 
     def request(self, event: WebEvent) -> None:
         """Leave a request in the access log."""
@@ -176,6 +199,10 @@ class Player:
         who = (self.fill(event.client), self.fill(event.user))
         line = web_line(self.time, *who, request, status, size, self.fill(event.referrer), self.fill(event.agent))
         self.put(WEB, line)
+        if self.wide:
+            site = f"www.{self.world.company}.example"
+            volume = (300 + len(request[1]) + (event.method == "POST") * self.rng.randint(100, 3000), size + 300)
+            wide.flow(self, who[0], (site, self.world.addresses[site]), 443, volume)
 
     def query(self, event: DnsEvent) -> None:
         """Look up a name, by itself."""
@@ -197,4 +224,8 @@ _PLAY: dict[type, Callable[[Player, Any], None]] = {
     AuthEvent: Player.authenticate,
     WebEvent: Player.request,
     DnsEvent: Player.query,
+    BrowseEvent: wide.browse,
+    FocusEvent: wide.look_at,
+    TrafficEvent: wide.exchange,
+    LogEvent: wide.note,
 }

@@ -170,3 +170,14 @@ SYSTEM_PROCESSES = {
     "taskhost": r"C:\Windows\System32\taskhostw.exe",
     "system": "System",
 }
+# Programs that run from logon on, where browser and mail are seen too.
+USER_PROCESSES = {
+    "browser": r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    "outlook": r"C:\Program Files\Microsoft Office\root\Office16\OUTLOOK.EXE",
+    "teams": r"C:\Program Files\WindowsApps\MSTeams\ms-teams.exe",
+}
+STORAGE = _words("files.cloudbox.example drive.docspace.example share.sendfast.example blob.objectstore.example")
+CHATS = _words("hooks.teamtalk.example api.chatgram.example gist.codehub.example")
+BUCKETS = _words("backups reports invoices media logs exports website builds")
+CLOUD_APPS = ["Office 365 Exchange Online", "Microsoft Teams", "SharePoint Online", "Azure Portal", "Azure CLI"]
+REGIONS = _words("eu-central-1 eu-west-1 us-east-1 us-west-2")

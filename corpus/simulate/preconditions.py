@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from logfm.corpus.simulate.pools import SYSTEM_PROCESSES
+from logfm.corpus.simulate.pools import SYSTEM_PROCESSES, USER_PROCESSES
 
 if TYPE_CHECKING:
     from logfm.corpus.simulate.templates import AnyEvent, Step
@@ -24,7 +24,7 @@ def check_variant(variant: Sequence["AnyEvent"], before: Mapping[str, str]) -> d
         for name in filter(None, (getattr(event, role, None) for role in ("parent", "by", "target"))):
             if name in there and there[name] != host:
                 raise ValueError(f"process {name} runs on {there[name]}, not on {host}")
-            if name not in there and name not in SYSTEM_PROCESSES:
+            if name not in there and name not in SYSTEM_PROCESSES and name not in USER_PROCESSES:
                 raise ValueError(f"process {name} may not have been started")
         if event.event == "process" and event.name and event.chance == 1 and event.repeat[0] > 0:
             there[event.name] = surely[event.name] = host

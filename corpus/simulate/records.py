@@ -49,11 +49,16 @@ def moment(time: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time)
 
 
+def syslog_time(time: int) -> str:
+    """The time of RFC 3164, which has no year."""
+    when = moment(time)
+    return f"{_MONTHS[when.month - 1]} {when.day:2d} {when:%H:%M:%S}"
+
+
 def auth_line(time: int, host: str, program: str, pid: int | None, message: str) -> str:
     """A line of RFC 3164 as it is stored: without priority and year."""
-    when = moment(time)
     tag = program if pid is None else f"{program}[{pid}]"
-    return f"{_MONTHS[when.month - 1]} {when.day:2d} {when:%H:%M:%S} {host} {tag}: {message}"
+    return f"{syslog_time(time)} {host} {tag}: {message}"
 
 
 def web_line(

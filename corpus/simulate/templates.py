@@ -64,6 +64,10 @@ class NetworkEvent(_Event):
     """A domain, a host's name or an address."""
     port: int = 443
     host: str = "{host}"
+    sent: Count = (300, 6_000)
+    """Bytes sent, as the packets show."""
+    received: Count = (600, 30_000)
+    """Bytes received."""
 
 
 class FileEvent(_Event):
@@ -155,9 +159,63 @@ class DnsEvent(_Event):
     answer: str | None = None
 
 
+class BrowseEvent(_Event):
+    """Someone looks at a page: the browser's tab (ActivityWatch), its connection, and what the network sees."""
+
+    event: Literal["browse"]
+    url: str
+    title: str
+    host: str = "{host}"
+    seconds: Range = (2.0, 90.0)
+    """How long the page is looked at."""
+    sent: Count = (500, 8_000)
+    received: Count = (2_000, 60_000)
+
+
+class FocusEvent(_Event):
+    """A window comes to the front (ActivityWatch)."""
+
+    event: Literal["focus"]
+    app: str
+    title: str
+    host: str = "{host}"
+    seconds: Range = (2.0, 240.0)
+
+
+class TrafficEvent(_Event):
+    """Packets between two machines, and the firewall's line where they leave or enter the company."""
+
+    event: Literal["traffic"]
+    to: str
+    """A domain, a host's name or an address."""
+    client: str = "{host}"
+    """A host's name or an address."""
+    port: int = 443
+    protocol: Literal["tcp", "udp", "icmp"] = "tcp"
+    sent: Count = (300, 6_000)
+    received: Count = (600, 30_000)
+    blocked: bool = False
+    """The firewall drops it; there is no answer."""
+
+
+class LogEvent(_Event):
+    """A record of a source that is described in `sources/`, such as `mail.received`."""
+
+    event: Literal["log"]
+    record: str
+    data: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check_record(self) -> "LogEvent":
+        from logfm.corpus.simulate.sources_of import check_record
+
+        check_record(self.record, self.data)
+        return self
+
+
 AnyEvent = Annotated[
     ProcessEvent | NetworkEvent | FileEvent | RegistryEvent | AccessEvent | LogonEvent | WindowsEvent | AuthEvent
-    | WebEvent | DnsEvent,
+    | WebEvent | DnsEvent | BrowseEvent | FocusEvent | TrafficEvent | LogEvent,
     Field(discriminator="event"),
 ]  # fmt: skip
 
@@ -221,7 +279,7 @@ class Scenario(_Behaviour):
 class Routine(_Behaviour):
     """Something that people or machines of the company do, or that the internet does to it."""
 
-    source: Literal["windows", "linux", "web", "dns"]
+    source: Literal["windows", "linux", "web", "dns", "network", "browser", "mail", "cloud", "vpn"]
     """The source that it is counted for."""
     weight: float = Field(1.0, gt=0)
     """How often, relative to the others of its source."""
@@ -231,6 +289,8 @@ class Routine(_Behaviour):
     """Whether it is also played with the cast of each attack, so that no name or address occurs in attacks only."""
     everyone: bool = False
     """Whether each user does it at least once."""
+    since: float = Field(0.0, ge=0, lt=1)
+    """The part of the span that has passed when it first occurs: new software, where drift is asked for."""
     variants: tuple[tuple[AnyEvent, ...], ...] = Field(min_length=1)
 
     def events(self) -> Iterator[_Event]:
@@ -251,13 +311,17 @@ class _Routines(Template):
 BehaviourT = TypeVar("BehaviourT", bound=Template)
 
 
-def load_scenarios(names: Sequence[str] | None = None, folder: Path = HERE / "scenarios") -> list[Scenario]:
-    """Attack scenarios by name, in the order of `names`; all by default.
+def load_scenarios(
+    names: Sequence[str] | None = None, folder: Path = HERE / "scenarios", *, wide: bool = False
+) -> list[Scenario]:
+    """Attack scenarios by name, in the order of `names`; all by default. `wide`: also those of `--sessions`.
 
     Raises:
         UserError: no scenario has that name, or a file is wrong.
     """
     known = {scenario.name: scenario for scenario in _scenarios(folder)}
+    if wide:
+        known |= {scenario.name: scenario for scenario in _scenarios(folder / "wide")}
     for name in names or ():
         if name not in known:
             raise UserError("unknown scenario", name, f"Known: {', '.join(known)}.")
@@ -266,7 +330,7 @@ def load_scenarios(names: Sequence[str] | None = None, folder: Path = HERE / "sc
 
 @cache
 def load_routines(folder: Path = HERE / "routines") -> list[Routine]:
-    """The benign routines.
+    """The benign routines of a folder; those of `routines/wide` leave records in the sources of `--sessions`.
 
     Raises:
         UserError: a file is wrong.

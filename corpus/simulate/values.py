@@ -52,9 +52,10 @@ class Cast:
         return PLACEHOLDER.sub(lambda match: self.get(match[1]), text)
 
 
-def shared_cast(world: World, rng: random.Random) -> dict[str, str]:
-    """A whole cast at once, for an attack and what covers it: an office user, an administrator, servers, outside."""
-    cast = Cast(world, rng, role="office")
+def shared_cast(world: World, rng: random.Random, user: str | None = None) -> dict[str, str]:
+    """A whole cast at once, for an attack and what covers it: an office user or `user`, an administrator, servers,
+    outside."""
+    cast = Cast(world, rng, role="office", fixed={"user": user} if user else None)
     return {name: cast.get(name) for name in IDENTITIES}
 
 
@@ -105,6 +106,10 @@ def _number(low: int, high: int) -> Draw:
     return lambda cast: str(cast.rng.randrange(low, high))
 
 
+def _short(cast: Cast) -> str:
+    return f"{cast.rng.getrandbits(16):04x}"
+
+
 IDENTITIES: dict[str, Draw] = {
     "user": _person(),
     "host": _host_of("user"),
@@ -133,6 +138,16 @@ IDENTITIES: dict[str, Draw] = {
     "realm": lambda cast: cast.world.realm,
     "site": lambda cast: f"www.{cast.world.company}.example",
     "intranet": lambda cast: f"intranet.{cast.world.realm}",
+    "egress": lambda cast: cast.world.surroundings["egress"],
+    "aws_account": lambda cast: cast.world.surroundings["aws_account"],
+    "tenant": lambda cast: cast.world.surroundings["tenant"],
+    "region": lambda cast: cast.world.surroundings["region"],
+    "partner": lambda cast: zipf(cast.rng, cast.world.domains, 0.6).split(".", 1)[1],
+    "sender": lambda cast: f"{zipf(cast.rng, pools.FIRST, 0.3)}.{zipf(cast.rng, pools.LAST, 0.3)}",
+    "storage": lambda cast: zipf(cast.rng, pools.STORAGE, 0.5),
+    "bucket": lambda cast: f"{cast.world.company}-{zipf(cast.rng, pools.BUCKETS, 0.7)}",
+    "app": lambda cast: zipf(cast.rng, pools.CLOUD_APPS, 0.7),
+    "vpn_address": lambda cast: cast.get("address").rsplit(".", 2)[0] + f".9.{cast.rng.randrange(2, 250)}",
 }
 """Drawn once for an activity."""
 
@@ -148,11 +163,17 @@ EVENT_VALUES: dict[str, Draw] = {
     "hex4": _hex(4),
     "hex8": _hex(8),
     "hex16": _hex(16),
+    "hex10": _hex(10),
+    "hex32": _hex(32),
     "hex40": _hex(40),
     "number": _number(1, 10_000),
     "digit": _number(1, 10),
     "octet": _number(1, 255),
     "port": _number(32_768, 61_000),
     "session": _number(100, 9_000),
+    "bytes": lambda cast: str(int(cast.rng.lognormvariate(9, 1.4))),
+    "unique": lambda cast: (
+        f"{cast.rng.getrandbits(32):08x}-{_short(cast)}-{_short(cast)}-{_short(cast)}-{cast.rng.getrandbits(48):012x}"
+    ),
 }
 """Drawn anew each time."""

@@ -3,8 +3,10 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate
 from typing import TypeVar
+from uuid import UUID
 
 from logfm.corpus.simulate import pools
 
@@ -67,6 +69,8 @@ class World:
     """User agent of each visitor and each workstation's address."""
     processes: dict[tuple[str, str], Process] = field(repr=False)
     """Processes of the system, by host and short name."""
+    surroundings: dict[str, str] = field(default_factory=dict)
+    """The company's address on the internet, its cloud account, tenant and region."""
 
     @property
     def realm(self) -> str:
@@ -84,7 +88,12 @@ class World:
 
 def zipf(rng: random.Random, items: Sequence[ItemT], exponent: float = 1.0) -> ItemT:
     """Draw an item; the k-th is taken in proportion to 1 / k ** exponent."""
-    return rng.choices(items, cum_weights=list(accumulate((k + 1) ** -exponent for k in range(len(items)))))[0]
+    return rng.choices(items, cum_weights=_zipf_weights(len(items), exponent))[0]
+
+
+@cache
+def _zipf_weights(count: int, exponent: float) -> list[float]:
+    return list(accumulate((k + 1) ** -exponent for k in range(count)))
 
 
 def make_world(seed: int, workstations: int) -> World:
@@ -109,7 +118,23 @@ def make_world(seed: int, workstations: int) -> World:
             for short, image in pools.SYSTEM_PROCESSES.items():
                 owner = owners.get(host.name, "Administrator") if short in ("explorer", "taskhost") else "SYSTEM"
                 processes[host.name, short] = _boot(rng, host.name, image, owner)
-    return World(seed, company, users, hosts, domains, addresses, visitors, agents, processes)
+    surroundings = _surroundings(seed, addresses)
+    for host in owners:
+        for short, image in pools.USER_PROCESSES.items():
+            processes[host, short] = _boot(stream(seed, host, short), host, image, owners[host])
+    return World(seed, company, users, hosts, domains, addresses, visitors, agents, processes, surroundings)
+
+
+def _surroundings(seed: int, addresses: dict[str, str]) -> dict[str, str]:
+    rng = stream(seed, "surroundings")
+    for name in (*pools.STORAGE, *pools.CHATS):
+        addresses[name] = _address(rng)
+    return {
+        "egress": _address(rng),
+        "aws_account": str(rng.randrange(10**11, 10**12)),
+        "tenant": str(UUID(int=rng.getrandbits(128))),
+        "region": rng.choice(pools.REGIONS),
+    }
 
 
 def _hosts(rng: random.Random, net: str, workstations: int) -> dict[str, Host]:

@@ -45,6 +45,8 @@ class Measurement:
     condition: str = ""
     note: str = ""
     replicates: Floats = field(default_factory=lambda: NO_REPLICATES)
+    hits: NDArray[np.bool_] | None = None
+    """Whether each item was hit, in an order that contestants share: McNemar's test where there are no replicates."""
 
     @classmethod
     def of(cls, metric: str, estimate: Estimate, count: int, **more: Any) -> "Measurement":

@@ -1,10 +1,10 @@
 """Memory that training frees, handed back to the system."""
 
-import ctypes
 from typing import Any
 
 import lightning
 
+from logfm.allocator import release_memory
 from logfm.pretrain.data import Batch
 
 
@@ -14,12 +14,9 @@ class ReleaseMemory(lightning.Callback):
     EVERY = 10
     """Batches between releases; one takes some 0.05 s."""
 
-    def __init__(self) -> None:
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Release, on systems that can."""
-        if self._trim is not None and batch_idx % self.EVERY == self.EVERY - 1:
-            self._trim(0)
+        if batch_idx % self.EVERY == self.EVERY - 1:
+            release_memory()

@@ -72,7 +72,8 @@ def test_mistakes_are_one_line(
 
 
 @pytest.mark.parametrize("command", ["train", "extend", "report"])
-def test_seeds_count_from_zero(command: str, corpus: Corpus, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", ["-1", str(2**63)])
+def test_seeds_are_what_a_manifest_holds(seed: str, command: str, corpus: Corpus, folder: Path, tmp_path: Path) -> None:
     places = [str(corpus.path)] if command == "train" else [str(folder), str(corpus.path)]
-    result = runner.invoke(app, [command, *places, "--out", str(tmp_path / "out"), "--seed", "-1"])
+    result = runner.invoke(app, [command, *places, "--out", str(tmp_path / "out"), "--seed", seed])
     assert result.exit_code == 2 and "--seed" in result.output

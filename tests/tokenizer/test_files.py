@@ -77,6 +77,10 @@ def _other_policy(document: dict) -> None:
         (_change("tokenizer.json", lambda d: d["model"]["vocab"].pop("[PAD]")), "damaged tokenizer"),
         (_change("tokenizer.json", lambda d: d["model"]["vocab"].update({"日": 10**6})), "damaged tokenizer"),
         (lambda folder: (folder / "tokenizer_config.json").unlink(), r"no tokenizer_config\.json"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text(""), "damaged tokenizer"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("[]"), "damaged tokenizer"),
+        (_change("tokenizer_config.json", lambda d: d.update(split_special_tokens=False)), "split_special_tokens"),
+        (_change("tokenizer_config.json", lambda d: d.pop("mask_token")), r"changed \(mask_token\)"),
         (_change("tokenizer.json", _without_a_byte), "damaged tokenizer"),
         (_change("tokenizer.json", lambda d: d.update(normalizer={"type": "Lowercase"})), r"changed \(normalizer\)"),
         (_change("tokenizer.json", lambda d: d.update(pre_tokenizer=None)), r"changed \(pre_tokenizer\)"),
@@ -94,10 +98,19 @@ def test_broken_folders_are_one_line_errors(copy: Path, damage: Callable[[Path],
 
 def test_what_transformers_saved_is_refused_for_text_would_become_special(copy: Path) -> None:
     transformers = pytest.importorskip("transformers")
+    settings = (copy / "tokenizer_config.json").read_bytes()
     transformers.AutoTokenizer.from_pretrained(copy).save_pretrained(copy)
-    with pytest.raises(UserError, match=r"changed \(added_tokens\)") as caught:
+    with pytest.raises(UserError, match="was changed") as caught:
         LogTokenizer.load(copy)
     assert "\n" not in str(caught.value)
+    (copy / "tokenizer_config.json").write_bytes(settings)
+    with pytest.raises(UserError, match=r"changed \(added_tokens\)"):
+        LogTokenizer.load(copy)
+
+
+def test_further_settings_of_transformers_may_stand_there(copy: Path, tokenizer: LogTokenizer) -> None:
+    _change("tokenizer_config.json", lambda d: d.update(model_max_length=512))(copy)
+    assert LogTokenizer.load(copy).hash == tokenizer.hash
 
 
 def test_another_models_tokenizer_is_refused(copy: Path) -> None:

@@ -74,6 +74,27 @@ def test_empty_corpus(tokenizer: LogTokenizer, make_corpus: MakeCorpus, tmp_path
     assert not (tmp_path / "r").exists()
 
 
+def test_rivals_of_one_name_are_refused(
+    tokenizer: LogTokenizer, make_corpus: MakeCorpus, rival: Rival, tmp_path: Path
+) -> None:
+    corpus = make_corpus([(LINES[0], "linux")])
+    for rivals in ([rival, rival], [Rival("logfm", rival.backend)]):
+        with pytest.raises(UserError, match="have the name"):
+            report(tokenizer, corpus, tmp_path / "r", rivals)
+    assert not (tmp_path / "r").exists()
+
+
+def test_another_rival_of_the_same_name_is_another_report(
+    tokenizer: LogTokenizer, make_corpus: MakeCorpus, rival: Rival, tmp_path: Path
+) -> None:
+    corpus = make_corpus([(LINES[0], "linux")])
+    first = report(tokenizer, corpus, tmp_path / "r", [rival])
+    assert report(tokenizer, corpus, tmp_path / "r", [rival]) == first
+    other = Tokenizer(models.WordLevel({"[UNK]": 0, "root": 1}, unk_token="[UNK]"))
+    with pytest.raises(UserError, match="another"):
+        report(tokenizer, corpus, tmp_path / "r", [Rival("words", other)])
+
+
 def test_rivals_are_opened_whole(tmp_path: Path, rival: Rival) -> None:
     rival.backend.enable_truncation(2)
     rival.backend.enable_padding(length=9)

@@ -1,0 +1,140 @@
+"""What the network and the browser see: packet summaries, the firewall's lines, ActivityWatch's events."""
+
+import random
+from collections.abc import Iterator
+
+import orjson
+
+from logfm.corpus.simulate.records import moment, syslog_time
+from logfm.corpus.simulate.sources_of import NUMBER
+
+PACKETS = "network/packets.json"
+FIREWALL = "network/firewall.log"
+WEB_TABS = "browser/web_{host}.json"
+WINDOWS_IN_FRONT = "browser/window_{host}.json"
+_SERVICES = {22: "ssh", 25: "smtp", 53: "dns", 80: "http", 88: "kerberos", 389: "ldap", 445: "smb2", 3389: "rdp"}
+_COLUMN = {"tls": "TLSv1.2", "ssh": "SSHv2", "smb2": "SMB2", "rdp": "RDP", "kerberos": "KRB5", "data": "TCP"}
+_SAYS = {
+    "tls": "Application Data",
+    "ssh": "Encrypted packet",
+    "http": "Continuation",
+    "smb2": "Write Request",
+    "rdp": "Virtual Channel PDU",
+    "kerberos": "TGS-REP",
+    "ldap": "searchResEntry",
+    "smtp": "C: DATA fragment",
+    "data": "[PSH, ACK]",
+}
+_MOST_DATA = 3
+_SEGMENT = 1460
+
+
+def packet(time: int, ends: tuple[str, str, int, int], kind: str, length: int, info: str, flags: str = "") -> str:
+    """A packet as `tshark -T ek` writes it, with the columns of its summary.
+
+    `ends` is source, destination and their ports; `length` the frame's bytes; the frame's number is set when it is
+    written.
+    """
+    source, to, source_port, port = ends
+    when = moment(time).isoformat(timespec="microseconds").removesuffix("+00:00")
+    layer = "udp" if kind in ("dns", "udp") else "icmp" if kind == "icmp" else "tcp"
+    above = "" if kind in ("tcp", "udp", "icmp", "data") else f":{kind}"
+    transport = (
+        f'"{layer}":{{"{layer}_{layer}_srcport":"{source_port}","{layer}_{layer}_dstport":"{port}"'
+        + (f',"tcp_tcp_flags_str":"{flags}"' if layer == "tcp" else "")
+        + "},"
+        if layer != "icmp"
+        else '"icmp":{"icmp_icmp_type":"8"},'
+    )
+    name = _COLUMN.get(kind, kind.upper())
+    return (
+        f'{{"timestamp":"{time // 1000}","layers":{{"frame":{{"frame_frame_time_epoch":"{when}000Z",'
+        f'"frame_frame_number":"{NUMBER}","frame_frame_len":"{length}",'
+        f'"frame_frame_protocols":"eth:ethertype:ip:{layer}{above}"}},'
+        f'"ip":{{"ip_ip_src":"{source}","ip_ip_dst":"{to}"}},{transport}'
+        f'"_ws_col":{{"_ws_col_protocol":"{name}","_ws_col_info":"{info}"}}}}}}'
+    )
+
+
+def conversation(
+    rng: random.Random, time: int, ends: tuple[str, str, int, int], name: str, volume: tuple[int, int], protocol: str
+) -> Iterator[tuple[int, str]]:
+    """The packets of a conversation: times and lines. `volume` is the bytes sent and received.
+
+    At most a few packets of data are shown in each direction: like a capture that is cut at some packets a flow.
+    """
+    client, server, source_port, port = ends
+    back = (server, client, port, source_port)
+    if protocol != "tcp":
+        for end, size in zip((ends, back), volume, strict=True):
+            for length in _pieces(size):
+                info = f"{source_port} → {port} Len={length}" if protocol == "udp" else "Echo (ping) request"
+                yield time, packet(time, end, protocol, length + 42, info)
+                time += rng.randrange(300, 60_000)
+        return
+    kind = "tls" if port in (443, 8443, 993, 465) else _SERVICES.get(port, "data")
+    lap = rng.randrange(400, 45_000)
+    for end, info, flags in ((ends, "[SYN]", "··········S·"), (back, "[SYN, ACK]", "·······A··S·"),
+                             (ends, "[ACK]", "·······A····")):  # fmt: skip
+        yield time, packet(time, end, "tcp", 66 if "SYN" in info else 54, f"{end[2]} → {end[3]} {info}", flags)
+        time += lap
+    if kind == "tls":
+        # What a browser and most tools show of the name that they want.
+        yield time, packet(time, ends, kind, 583 + len(name), f"Client Hello (SNI={name})", "·······AP···")
+        time += lap
+        yield time, packet(time, back, kind, 1514, "Server Hello, Certificate", "·······AP···")
+    elif kind == "http":
+        yield time, packet(time, ends, kind, 200 + len(name), f"GET / HTTP/1.1 (Host: {name})", "·······AP···")
+    says = _SAYS.get(kind, "[PSH, ACK]")
+    for end, size in zip((ends, back), volume, strict=True):
+        for length in _pieces(size):
+            time += rng.randrange(200, lap + 900)
+            yield time, packet(time, end, kind, length + 54, f"{says} Len={length}", "·······AP···")
+    time += rng.randrange(1_000, 3_000_000)
+    yield time, packet(time, ends, "tcp", 54, f"{source_port} → {port} [FIN, ACK]", "·······A···F")
+
+
+def _pieces(size: int) -> Iterator[int]:
+    """Lengths of the packets of so many bytes; segmentation offload makes the first ones of long transfers larger."""
+    count = min(_MOST_DATA, max(1, -(-size // _SEGMENT)))
+    for number in range(count):
+        yield max(1, size // count) if number else max(1, size - size // count * (count - 1))
+
+
+def firewall_line(rng: random.Random, time: int, ends: tuple[str, str, int, int], *, out: bool, blocked: bool,
+                  protocol: str) -> str:  # fmt: skip
+    """A line of iptables' LOG target at the border."""
+    source, to, source_port, port = ends
+    verdict = "DROP" if blocked else "ACCEPT"
+    way = "IN=eth1 OUT=eth0" if out else "IN=eth0 OUT=eth1"
+    ports = f" SPT={source_port} DPT={port}" if protocol != "icmp" else " TYPE=8 CODE=0"
+    tail = " WINDOW=64240 RES=0x00 SYN URGP=0" if protocol == "tcp" else ""
+    return (
+        f"{syslog_time(time)} fw01 kernel: [{time // 1_000_000 % 10_000_000}.{time % 1_000_000:06d}] FW-{verdict} "
+        f"{way} SRC={source} DST={to} LEN=60 TOS=0x00 PREC=0x00 TTL={rng.choice((63, 127))} "
+        f"ID={rng.randrange(65536)} DF PROTO={protocol.upper()}{ports}{tail}"
+    )
+
+
+def watched(time: int, seconds: float, data: dict[str, str | bool]) -> str:
+    """An event of an ActivityWatch bucket."""
+    when = moment(time).isoformat(timespec="milliseconds")
+    event = {"id": NUMBER, "timestamp": when, "duration": round(seconds, 3), "data": data}
+    return orjson.dumps(event).decode().replace('"\\u0000"', NUMBER)
+
+
+def bucket_ends(file: str, time: int) -> tuple[str, str]:
+    """What stands before and behind the events of an export with one bucket, by the file's name."""
+    kind, _, host = file.removeprefix("browser/").removesuffix(".json").partition("_")
+    web = kind == "web"
+    name = f"aw-watcher-{'web-chrome' if web else 'window'}_{host}"
+    head = {
+        "id": name,
+        "created": moment(time).isoformat(),
+        "name": None,
+        "type": "web.tab.current" if web else "currentwindow",
+        "client": f"aw-watcher-{'web' if web else 'window'}",
+        "hostname": host,
+        "data": {},
+    }
+    return f'{{"buckets":{{"{name}":{orjson.dumps(head).decode()[:-1]},"events":[\n', "\n]}}}\n"

@@ -1,0 +1,92 @@
+"""The plan of a set of sessions: whose, when, how long, and which of them hold an attack."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+
+from logfm.configs.schema.simulate import LEAST_EVENTS, SessionsConfig
+from logfm.corpus.simulate.records import moment
+from logfm.corpus.simulate.templates import Scenario
+from logfm.corpus.simulate.world import World, stream
+
+SECOND = 1_000_000
+_DAY = 86_400 * SECOND
+# Sessions by hour of the day: a working day from 8 to 18 h with a lunch break, and a second peak at 22 h.
+_HOURS = (3, 3, 3, 3, 3, 4, 8, 18, 34, 38, 38, 34, 26, 32, 37, 36, 33, 27, 12, 9, 8, 10, 24, 6)
+# A weekend's day weighs so much more that a third of the sessions lies on weekends (LogAtlas: 34.8 %).
+_WEEKEND = 1.33
+_LONGEST = 6.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session; times in microseconds since 1970."""
+
+    number: int
+    user: str
+    host: str
+    start: int
+    end: int
+    events: int
+    split: str
+    scenario: str | None
+    share: float
+    """The part of the whole span that has passed at its beginning."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which is its folder's."""
+        return f"{self.number:05d}"
+
+
+def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) -> list[Session]:
+    """All sessions in order of time. What an attack is does not depend on the user, the time or the length.
+
+    Scenarios take turns within each split, so that each split has all of them as far as its number of attacks allows.
+    """
+    rng = stream(config.seed, "sessions")
+    drawn = sorted(_window(rng, config) for _ in range(config.sessions))
+    tests = set(rng.sample(range(config.sessions), round(config.test_share * config.sessions)))
+    attacks = _attacks(rng, config, tests, [one.name for one in scenarios])
+    users = list(world.users.values())
+    # At least one user on either side.
+    kept = min(len(users) - 1, max(1, round(config.test_share * len(users)))) if tests else 0
+    sides = {"test": users[len(users) - kept :], "train": users[: len(users) - kept]}
+    first = (config.start - moment(0)) // timedelta(microseconds=1)
+    found = []
+    for number, (start, end) in enumerate(drawn):
+        split = "test" if number in tests else "train"
+        user = rng.choice(sides[split])
+        length = (end - start) / (config.minutes * 60 * SECOND)
+        events = max(LEAST_EVENTS // 4, round(config.events * length * rng.lognormvariate(-0.02, 0.2)))
+        share = (start - first) / (config.days * _DAY)
+        found.append(Session(number, user.name, user.host, start, end, events, split, attacks.get(number), share))
+    return found
+
+
+def _window(rng: Random, config: SessionsConfig) -> tuple[int, int]:
+    first = (config.start - moment(0)) // timedelta(microseconds=1)
+    days = range(config.days)
+    weights = [_WEEKEND if moment(first + day * _DAY).weekday() >= 5 else 1.0 for day in days]
+    day = rng.choices(days, weights)[0]
+    hour = rng.choices(range(24), _HOURS)[0]
+    start = first + day * _DAY + hour * 3600 * SECOND + rng.randrange(3600 * SECOND)
+    minutes = config.minutes
+    if config.spread:
+        minutes = min(_LONGEST, max(0.25, math.exp(rng.gauss(0, config.spread)))) * config.minutes
+    return start, start + int(minutes * 60 * SECOND)
+
+
+def _attacks(rng: Random, config: SessionsConfig, tests: set[int], names: Sequence[str]) -> dict[int, str]:
+    chosen = rng.sample(range(config.sessions), config.attack_sessions)
+    found: dict[int, str] = {}
+    for side in (True, False):
+        order = list(names)
+        rng.shuffle(order)
+        found |= {
+            number: order[turn % len(order)]
+            for turn, number in enumerate(one for one in chosen if (one in tests) == side)
+        }
+    return found

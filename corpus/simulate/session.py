@@ -1,0 +1,131 @@
+"""One session: what its minutes leave in every source, benign behaviour and, in some, an attack."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from functools import cache
+from random import Random
+
+from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus.simulate.planning import SECOND, Session
+from logfm.corpus.simulate.playing import Player
+from logfm.corpus.simulate.records import Record, Truth
+from logfm.corpus.simulate.templates import HERE, Routine, Scenario, load_routines
+from logfm.corpus.simulate.values import Cast, shared_cast
+from logfm.corpus.simulate.world import World, stream
+
+# How often a routine is taken, beside its weight: the first four sources' routines were made for whole companies.
+_SOURCES = {"windows": 1.0, "linux": 0.35, "web": 0.3, "dns": 0.5}
+_OWN = 0.72
+"""The part of the routines of workstations that is the session's own user's; the rest is the others'."""
+_BURSTS = 4
+_ATTACK_SHARE = 0.8
+_MOST_OF = 0.6
+"""The part of a session's events beyond which an attack gets company however many events were planned."""
+
+
+@cache
+def all_routines() -> list[Routine]:
+    """The routines of the first four sources and those of all others."""
+    return [*load_routines(), *load_routines(HERE / "routines" / "wide")]
+
+
+def play_session(world: World, config: SessionsConfig, session: Session, scenario: Scenario | None) -> list[Record]:
+    """The records of a session in order of time."""
+    rng = stream(config.seed, "session", session.number)
+    cast = shared_cast(world, rng, session.user)
+    attack: list[Record] = []
+    if scenario:
+        attack = _attack(world, config, session, scenario, cast)
+    records = [(one.time, number, one) for number, one in enumerate(attack)]
+    wanted = max(session.events, int(len(attack) / _MOST_OF))
+    number = len(records)
+    for routine, key, time, own in _routines(rng, world, config, session):
+        if number >= wanted:
+            break
+        fixed = {name: cast[name] for name in own}
+        for one in _play(world, routine, f"{session.number}/{key}", time, fixed):
+            if session.start <= one.time < session.end:
+                records.append((one.time, number, one))
+                number += 1
+    heapq.heapify(records)
+    return [heapq.heappop(records)[2] for _ in range(len(records))]
+
+
+def _routines(
+    rng: Random, world: World, config: SessionsConfig, session: Session
+) -> Iterator[tuple[Routine, str, int, Sequence[str]]]:
+    """Routines to play, without end: with a key, a time, and the identities that are the session's."""
+    role = world.users[session.user].role
+    ready = [
+        one for one in all_routines() if not one.since or (config.drift and one.since * config.drift <= session.share)
+    ]
+    weights = [one.weight * _SOURCES.get(one.source, 1.0) for one in ready]
+    length = session.end - session.start
+    bursts = [rng.uniform(0.0, 0.97) for _ in range(_BURSTS)]
+    count = 0
+    while True:
+        routine = rng.choices(ready, weights)[0]
+        near = rng.random() < 0.35
+        share = min(0.98, max(0.0, rng.gauss(rng.choice(bursts), 0.012))) if near else rng.uniform(0.0, 0.98)
+        own: Sequence[str] = ()
+        if rng.random() < _OWN and routine.role in ("any", role):
+            own = ("user", "host", "address", "sid", "vpn_address")
+        elif routine.role == "it" and rng.random() < 0.5:
+            own = ("admin", "admin_host", "admin_address", "server", "server_address", "linux", "linux_address")
+        if routine.cover and rng.random() < 0.5:
+            own = (*own, "domain", "domain_address", "visitor", "agent", "server", "server_address", "linux",
+                   "linux_address", "account", "helper")  # fmt: skip
+        count += 1
+        yield routine, f"{count}/{routine.name}", session.start + int(share * length), own
+
+
+def _play(world: World, routine: Routine, key: str, time: int, fixed: dict[str, str]) -> list[Record]:
+    rng = stream(world.seed, key)
+    cast = Cast(world, rng, role=routine.role, fixed=fixed, values=routine.values, encoded=routine.encoded)
+    player = Player(world, rng, cast, time, wide=True)
+    player.play(rng.choice(routine.variants))
+    player.finish()
+    return player.records
+
+
+def _attack(
+    world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str]
+) -> list[Record]:
+    """The records of an attack that fits into its session: where it takes too long it is played faster."""
+    length = session.end - session.start
+    begin = session.start + int(stream(config.seed, "begin", session.number).uniform(0.01, 0.1) * length)
+    pace = 1.0
+    for _ in range(6):
+        records = _play_attack(world, config, session, scenario, cast, begin, pace)
+        last = max((one.time for one in records if one.truth.label == "attack"), default=begin)
+        if last < session.end - int(0.01 * length):
+            break
+        pace *= max(0.2, 0.95 * _ATTACK_SHARE * length / (last - begin))
+    return [one for one in records if session.start <= one.time < session.end]
+
+
+def _play_attack(
+    world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str], begin: int,
+    pace: float,
+) -> list[Record]:  # fmt: skip
+    rng = stream(config.seed, "attack", session.number)
+    players = Cast(world, rng, role="office", fixed=cast, values=scenario.values, encoded=scenario.encoded)
+    player = Player(world, rng, players, begin, wide=True, pace=min(1.0, pace))
+    done: set[str] = set()
+    held = config.holdout_techniques if session.split == "train" else ()
+    for step in scenario.steps:
+        left_out = step.chance < 1 and rng.random() >= step.chance
+        if left_out or not done.issuperset(step.needs) or any(is_held(name, held) for name in step.technique):
+            continue
+        if done:
+            player.time += int(rng.uniform(*step.after) * 60 * pace * 0.25 * SECOND)
+        done.add(step.name)
+        player.truth = Truth("attack", step.technique, step.tactic, scenario.name, step.name)
+        player.play(rng.choice(step.variants))
+    player.finish()
+    return player.records
+
+
+def is_held(technique: str, held: Sequence[str]) -> bool:
+    """Whether a technique is held out, by its own id or its parent's."""
+    return technique in held or technique.split(".")[0] in held

@@ -1,0 +1,186 @@
+"""The stage of `logfm simulate --sessions`: a folder of logs a session, and the truth of all beside them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import cache, partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from logfm.artifacts import Manifest, digest, finished, produce, read_manifest, stage_key
+from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus.simulate.planning import Session, plan
+from logfm.corpus.simulate.running import LOGS, STAGE, TRUTH
+from logfm.corpus.simulate.session import all_routines, is_held, play_session
+from logfm.corpus.simulate.session_files import write_session
+from logfm.corpus.simulate.sources_of import record_specs
+from logfm.corpus.simulate.templates import Scenario, load_scenarios
+from logfm.corpus.simulate.world import World, make_world
+from logfm.errors import UserError
+
+SESSIONS = "sessions.parquet"
+TRUTH_SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("session", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("techniques", pa.list_(pa.string()), nullable=False),
+        pa.field("tactic", pa.string()),
+        pa.field("scenario", pa.string()),
+        pa.field("step", pa.string()),
+    ]
+)
+SESSIONS_SCHEMA = pa.schema(
+    [
+        pa.field("session", pa.string(), nullable=False),
+        pa.field("user", pa.string(), nullable=False),
+        pa.field("host", pa.string(), nullable=False),
+        pa.field("start", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("end", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("events", pa.int64(), nullable=False),
+        pa.field("attack_events", pa.int64(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("scenario", pa.string()),
+        pa.field("techniques", pa.list_(pa.string()), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+_AHEAD = 4
+"""Sessions that each worker may be ahead of what is written: memory stays small."""
+
+
+def simulate_sessions(config: SessionsConfig, out: Path, workers: int | None = None) -> Manifest:
+    """Write sessions to `out/logs/NAME`, the truth of their events and of themselves beside; a finished `out` stays.
+
+    `truth.parquet` has a row for every event, `sessions.parquet` for every session. The same configuration gives the
+    same bytes, whatever the number of `workers` (processes; by default one a core).
+
+    Raises:
+        UserError: an unknown scenario or technique, or `out` is taken.
+    """
+    scenarios = load_scenarios(config.scenarios, wide=True)
+    _check_holdout(config.holdout_techniques, scenarios)
+    behaviour = digest([one.model_dump(mode="json") for one in (*scenarios, *all_routines())])
+    sources = digest({name: known.spec.model_dump(mode="json") for name, known in record_specs().items()})
+    document, inputs = config.dump(), {"behaviour": behaviour, "sources": sources}
+    if done := finished(out, stage_key(STAGE, document, config.seed, inputs)):
+        return done
+    with produce(out, stage=STAGE, config=document, inputs=inputs, seed=config.seed) as work:
+        work.metrics.update(_run(config, scenarios, work.path, workers or len(os.sched_getaffinity(0))))
+    return read_manifest(out, STAGE)
+
+
+def _check_holdout(techniques: Sequence[str], scenarios: Sequence[Scenario]) -> None:
+    known = {name for one in scenarios for step in one.steps for name in step.technique}
+    for technique in techniques:
+        if not any(is_held(name, (technique,)) for name in known):
+            raise UserError("no scenario has the technique", technique, f"Known: {', '.join(sorted(known))}.")
+
+
+def _run(config: SessionsConfig, scenarios: Sequence[Scenario], folder: Path, workers: int) -> dict[str, Any]:
+    planned = plan(config, _world(config.seed, config.hosts), scenarios)
+    counts: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
+    techniques: set[str] = set()
+    summaries = []
+    with (
+        _executor(min(workers, len(planned))) as executor,
+        pq.ParquetWriter(folder / TRUTH, TRUTH_SCHEMA, compression="zstd") as writer,
+    ):
+        make = partial(make_session, config, str(folder / LOGS))
+        for session, table in zip(planned, _results(executor, make, planned, workers), strict=True):
+            writer.write_table(table)
+            row = _summary(session, table)
+            summaries.append(row)
+            techniques |= set(row["techniques"])
+            counts.update(name.partition("/")[2] for name in table["file"].to_pylist())
+            labels[row["label"]] += 1
+            labels["attack events"] += row["attack_events"]
+    pq.write_table(pa.Table.from_pylist(summaries, schema=SESSIONS_SCHEMA), folder / SESSIONS)
+    return {
+        "sessions": len(planned),
+        "attack_sessions": labels["attack"],
+        "events": sum(counts.values()),
+        "attack_events": labels["attack events"],
+        "sources": dict(sorted(_by_source(counts).items())),
+        "techniques": len(techniques),
+    }
+
+
+def _by_source(counts: Mapping[str, int]) -> Counter[str]:
+    """Events by source: the browser's files are named by host."""
+    total: Counter[str] = Counter()
+    for name, count in counts.items():
+        total[f"{name.partition('_')[0]}.json" if name.startswith("browser/") else name] += count
+    return total
+
+
+def make_session(config: SessionsConfig, logs: str, session: Session) -> pa.Table:
+    """Make one session's files; the rows of the truth."""
+    scenario = load_scenarios([session.scenario], wide=True)[0] if session.scenario else None
+    records = play_session(_world(config.seed, config.hosts), config, session, scenario)
+    rows = [
+        (name, session.name, file, offset, truth.label, list(truth.techniques), truth.tactic, truth.scenario,
+         truth.step)
+        for name, file, offset, truth in write_session(records, session, config.seed, Path(logs))
+    ]  # fmt: skip
+    columns = zip(*rows, strict=True) if rows else [()] * len(TRUTH_SCHEMA)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, TRUTH_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=TRUTH_SCHEMA)
+
+
+@cache
+def _world(seed: int, hosts: int) -> World:
+    return make_world(seed, hosts)
+
+
+def _executor(workers: int) -> "Executor | _Here":
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else _Here()
+
+
+class _Here:
+    """No pool: sessions are made in this process."""
+
+    def __enter__(self) -> "_Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _results(
+    executor: "Executor | _Here", make: "partial[pa.Table]", planned: Iterable[Session], workers: int
+) -> Iterator[pa.Table]:
+    if isinstance(executor, _Here):
+        yield from map(make, planned)
+        return
+    waiting = iter(planned)
+    running = [executor.submit(make, one) for one in islice(waiting, _AHEAD * workers)]
+    while running:
+        yield running.pop(0).result()
+        running += [executor.submit(make, one) for one in islice(waiting, 1)]
+
+
+def _summary(session: Session, table: pa.Table) -> dict[str, Any]:
+    attack = [row for row in table.select(["label", "techniques"]).to_pylist() if row["label"] == "attack"]
+    return {
+        "session": session.name,
+        "user": session.user,
+        "host": session.host,
+        "start": session.start,
+        "end": session.end,
+        "events": table.num_rows,
+        "attack_events": len(attack),
+        "label": "attack" if attack else "benign",
+        "scenario": session.scenario,
+        "techniques": sorted({name for row in attack for name in row["techniques"]}),
+        "split": session.split,
+    }

@@ -1,0 +1,127 @@
+"""Play what the sources of `--sessions` see besides: packets, firewall, browser, and sources that are data."""
+
+from typing import TYPE_CHECKING
+
+from logfm.corpus.simulate import network, windows
+from logfm.corpus.simulate.records import WINDOWS
+from logfm.corpus.simulate.sources_of import render
+from logfm.corpus.simulate.templates import BrowseEvent, FocusEvent, LogEvent, TrafficEvent
+
+if TYPE_CHECKING:
+    from logfm.corpus.simulate.playing import Player
+
+SECOND = 1_000_000
+
+
+def flow(
+    player: "Player",
+    client: str,
+    to: tuple[str, str],
+    port: int,
+    volume: tuple[int, int],
+    protocol: str = "tcp",
+    *,
+    blocked: bool = False,
+) -> None:
+    """Leave a conversation of an address with a name and address, in packets and at the firewall."""
+    if not player.wide:
+        return
+    name, address = to
+    ends = (client, address, player.rng.randrange(49152, 65536), port)
+    inside = client.startswith("10."), address.startswith("10.")
+    if inside[0] != inside[1]:
+        line = network.firewall_line(player.rng, player.time, ends, out=inside[0], blocked=blocked, protocol=protocol)
+        player.put(network.FIREWALL, line)
+    talk = network.conversation(player.rng, player.time, ends, name, volume, protocol)
+    for number, (time, line) in enumerate(talk):
+        if not blocked or number == 0:
+            player.put(network.PACKETS, line, time)
+
+
+def asked(player: "Player", client: str, server: str, name: str, kind: str, answer: str | None) -> None:
+    """Leave the packets of a query."""
+    if not player.wide:
+        return
+    port, number = player.rng.randrange(49152, 65536), player.rng.randrange(65536)
+    question = f"Standard query 0x{number:04x} {kind} {name}"
+    player.put(
+        network.PACKETS, network.packet(player.time, (client, server, port, 53), "dns", 71 + len(name), question)
+    )
+    reply = f"Standard query response 0x{number:04x} {kind} {name} {answer or 'No such name'}"
+    time = player.time + player.rng.randrange(400, 30_000)
+    player.put(
+        network.PACKETS, network.packet(time, (server, client, 53, port), "dns", 87 + len(reply) // 2, reply), time
+    )
+
+
+def resolve(player: "Player", to: str) -> tuple[str, str]:
+    """Name and address of a domain, a host or an address."""
+    machine = player.world.hosts.get(to)
+    name = f"{machine.name.lower()}.{player.world.realm}" if machine else to
+    return name, player.world.addresses.get(name, name)
+
+
+def exchange(player: "Player", event: TrafficEvent) -> None:
+    """Packets between two machines; names are looked up."""
+    client = player.fill(event.client)
+    machine = player.world.hosts.get(client)
+    source = machine.address if machine else client
+    name, address = resolve(player, player.fill(event.to))
+    if name != address and machine:
+        player.look_up(name, client, answer=address)
+    volume = player.rng.randint(*event.sent), player.rng.randint(*event.received)
+    flow(player, source, (name, address), event.port, volume, event.protocol, blocked=event.blocked)
+
+
+def browse(player: "Player", event: BrowseEvent) -> None:
+    """Look at a page: the tab, Sysmon's connection of the browser, and the network's part."""
+    host, url = player.fill(event.host), player.fill(event.url)
+    seconds = player.rng.uniform(*event.seconds)
+    title = player.fill(event.title)
+    tab: dict[str, str | bool] = {"url": url, "title": title, "audible": False, "incognito": False}
+    player.put(network.WEB_TABS.format(host=host), network.watched(player.time, seconds, tab))
+    front: dict[str, str | bool] = {"app": "chrome.exe", "title": f"{title} - Google Chrome"}
+    player.put(network.WINDOWS_IN_FRONT.format(host=host), network.watched(player.time, seconds, front))
+    name, address = resolve(player, url.split("/")[2] if "//" in url else url)
+    process = player.process("browser", host)
+    if player.rng.random() < 0.7:
+        player.look_up(name, host, answer=address)
+        player.put(WINDOWS, windows.looked_up(player.world, player.time, process, name, address))
+    player.time += player.rng.randrange(2_000, 90_000)
+    player.put(WINDOWS, windows.connected(player.world, player.rng, player.time, process, (name, address), 443))
+    volume = player.rng.randint(*event.sent), player.rng.randint(*event.received)
+    flow(player, player.world.hosts[host].address, (name, address), 443, volume)
+
+
+def look_at(player: "Player", event: FocusEvent) -> None:
+    """A window comes to the front."""
+    front: dict[str, str | bool] = {"app": player.fill(event.app), "title": player.fill(event.title)}
+    line = network.watched(player.time, player.rng.uniform(*event.seconds), front)
+    player.put(network.WINDOWS_IN_FRONT.format(host=player.fill(event.host)), line)
+
+
+def note(player: "Player", event: LogEvent) -> None:
+    """Leave a record of a source that is data; its lines follow each other closely."""
+    data = {name: player.fill(text) for name, text in event.data.items()}
+    file, bodies = render(event.record, data, player.cast, player.time)
+    time = player.time
+    for body in bodies:
+        player.put(file, body, time)
+        # Within the second that the lines show.
+        time = min(time + player.rng.randrange(500, 40_000), (time // SECOND + 1) * SECOND - 1)
+
+
+def audited(player: "Player", host: str, message: str) -> None:
+    """Leave what the audit daemon sees of a command by sudo."""
+    command = message.partition("COMMAND=")[2]
+    if not command:
+        return
+    data = {
+        "exe": command.split(" ")[0],
+        "command": command,
+        "at": host,
+        "auid": str(player.rng.choice((33, 998, 1004))),
+    }
+    file, bodies = render("audit.command", data, player.cast, player.time)
+    for body in bodies:
+        player.put(file, body)

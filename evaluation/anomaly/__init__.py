@@ -1,0 +1,1 @@
+"""Anomaly detection without cheating: splits, sequences, thresholds, metrics, and what needs no encoder."""

@@ -1,0 +1,78 @@
+"""From scores to rows, the same way for every task: all of the test, and what is left without copies of train."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logfm.configs.schema.evaluation import StatisticsConfig
+from logfm.evaluation.anomaly.cases import Case
+from logfm.evaluation.anomaly.duplicates import copies, masked
+from logfm.evaluation.anomaly.metrics import measure, thresholds
+from logfm.evaluation.stats import Floats
+from logfm.evaluation.suite.task import Data, Measurement
+
+_WITHOUT_COPIES = ("pr_auc", "roc_auc", "f1", "prevalence")
+FEWEST = 5
+"""Sequences of each class that must be left without copies for figures of their own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Validation and test scores of one head or baseline, higher is more abnormal."""
+
+    condition: str
+    validation: Floats
+    test: Floats
+    note: str = ""
+
+
+def copied(case: Case, data: Data) -> tuple[NDArray[np.bool_], list[Measurement]]:
+    """Which test sequences have a value-masked copy in train, and the rows that say how many."""
+    found = copies(case.train, case.test, masked(data.texts))
+    return found.sequences, [
+        Measurement("copies", float(found.sequences.mean()), count=len(case.test), note=case.rule),
+        Measurement("known_events", found.events, count=len(case.test.events), note=case.rule),
+    ]
+
+
+def chosen(found: Sequence[Scored], figures: Sequence[float]) -> Scored:
+    """The one with the best of `figures`, which come from validation, as condition ""; the first at equality."""
+    best = found[int(np.argmax(np.nan_to_num(figures, nan=-1.0)))]
+    note = "; ".join(part for part in (f"chosen on validation: {best.condition}", best.note) if part)
+    return replace(best, condition="", note=note)
+
+
+def measured(
+    scored: Scored, case: Case, copies_of_train: NDArray[np.bool_], seed: int, resamples: int
+) -> Iterator[Measurement]:
+    """Every metric on the test; the leading ones again on what is no copy of train, where enough of both classes is left."""
+    limits = thresholds(scored.validation, case.validation.labels)
+    statistics = StatisticsConfig(resamples=resamples)
+    yield from measure(
+        scored.test,
+        case.test.labels,
+        case.test.clusters,
+        limits,
+        days=case.test.days,
+        statistics=statistics,
+        seed=seed,
+        condition=scored.condition,
+        note=scored.note,
+    )
+    fresh = case.test.take(~copies_of_train)
+    anomalies = int(fresh.labels.sum())
+    if not copies_of_train.any() or min(anomalies, len(fresh) - anomalies) < FEWEST:
+        return
+    again = measure(
+        scored.test[~copies_of_train],
+        fresh.labels,
+        fresh.clusters,
+        limits,
+        statistics=statistics,
+        seed=seed,
+        condition=", ".join(part for part in (scored.condition, "no copies") if part),
+        note=scored.note,
+    )
+    yield from (one for one in again if one.metric in _WITHOUT_COPIES)

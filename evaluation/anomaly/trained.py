@@ -1,0 +1,124 @@
+"""Heads that are trained on labels, over frozen vectors: a logistic regression, and those of `logfm finetune`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logfm.errors import UserError
+from logfm.evaluation.anomaly.heads import mean_vectors
+from logfm.evaluation.anomaly.metrics import need_both
+from logfm.evaluation.anomaly.windows import Sequences
+from logfm.evaluation.stats import Floats
+from logfm.evaluation.suite.task import Contestant, Data
+
+LOGISTIC, LASTLAYER = "logistic", "lastlayer"
+HEADS = ("lstm", "gnn", "transformer", LASTLAYER)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a suite may cap; None for a head's own."""
+
+    epochs: int | None = None
+    events: int | None = None
+    balanced: bool = True
+    """Whether classes weigh alike, however rare one is."""
+
+
+def logistic(
+    train: NDArray[np.float32], labels: NDArray[np.int8], *judged: NDArray[np.float32], balanced: bool = True
+) -> list[Floats]:
+    """Scores (log-odds) of each of `judged` from a logistic regression on vectors, scaled by train's spread.
+
+    Balanced classes weigh alike, as in the heads of `logfm finetune`.
+
+    Raises:
+        UserError: train holds one class only.
+    """
+    need_both(labels, "the train part")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced" if balanced else None)
+    )
+    model.fit(train, labels)
+    return [np.asarray(model.decision_function(one), dtype=np.float64) for one in judged]
+
+
+def trained(
+    kind: str,
+    train: Sequences,
+    validation: Sequences,
+    judged: Mapping[str, Sequences],
+    data: Data,
+    contestant: Contestant,
+    vectors: NDArray[np.float32] | None,
+    seed: int,
+    limits: Limits,
+) -> dict[str, Floats]:
+    """Scores of each of `judged` by name, float64; train fits, validation stops the training.
+
+    `vectors` are those of all events; the head `lastlayer` reads texts instead and needs an encoder of ours.
+
+    Raises:
+        UserError: no such head, one class only, or an encoder that the head cannot take.
+    """
+    need_both(train.labels, "the train part")
+    need_both(validation.labels, "the validation part")
+    if kind == LOGISTIC:
+        if vectors is None:
+            raise ValueError("a logistic regression needs vectors")
+        means = [mean_vectors(part, vectors) for part in judged.values()]
+        found = logistic(mean_vectors(train, vectors), train.labels, *means, balanced=limits.balanced)
+        return dict(zip(judged, found, strict=True))
+    from logfm.configs.schema.finetune import TrainingConfig
+    from logfm.finetune import Head
+
+    if kind == LASTLAYER and contestant.pretrained is None:
+        raise UserError("lastlayer needs an encoder trained by logfm", contestant.name)
+    texts = kind == LASTLAYER
+    weights: Literal["balanced", "none"] = "balanced" if limits.balanced else "none"
+    training = TrainingConfig(class_weights=weights, epochs=limits.epochs or TrainingConfig().epochs)
+    head = Head.fit(
+        _config(kind, limits.events),
+        _sequences(train, data, vectors, texts),
+        train.labels.astype(np.int64),
+        validation=(_sequences(validation, data, vectors, texts), validation.labels.astype(np.int64)),
+        training=training,
+        seed=seed,
+        encoder=contestant.pretrained if texts else None,
+    )
+    return {
+        name: np.asarray(head.scores(_sequences(part, data, vectors, texts)), dtype=np.float64)
+        for name, part in judged.items()
+    }
+
+
+def _config(kind: str, events: int | None) -> Any:
+    from logfm.configs.schema.finetune import GnnConfig, LastLayerConfig, LstmConfig, TransformerConfig
+
+    known: dict[str, Any] = {
+        "lstm": LstmConfig,
+        "gnn": GnnConfig,
+        "transformer": TransformerConfig,
+        LASTLAYER: LastLayerConfig,
+    }
+    if kind not in known:
+        raise UserError("no such trained head", kind, f"Take one of: {', '.join((LOGISTIC, *known))}.")
+    return known[kind]() if events is None else known[kind](most_events=events)
+
+
+def _sequences(part: Sequences, data: Data, vectors: NDArray[np.float32] | None, texts: bool) -> Any:
+    from logfm.finetune import Sequences as HeadSequences
+
+    times = None if data.times is None else [data.times[rows] for rows in part.rows]
+    if texts:
+        return HeadSequences(None, times, [[data.texts[row] for row in rows] for rows in part.rows])
+    if vectors is None:
+        raise ValueError("this head needs vectors")
+    return HeadSequences([vectors[rows] for rows in part.rows], times)

@@ -1,0 +1,156 @@
+"""Plain layouts for data sets of one's own: lines, JSON lines, tables, and whatever the corpus readers know."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from logfm.configs.schema.suite import DataSpec
+from logfm.corpus.events import Event
+from logfm.corpus.read import read_events
+from logfm.corpus.times import Clock, find_time, parse_time
+from logfm.errors import UserError
+from logfm.evaluation.data.native.loghub import CLOCK
+from logfm.evaluation.data.rows import (
+    DEEPEST,
+    Place,
+    Row,
+    as_text,
+    documents,
+    dropped,
+    lines,
+    listed,
+    option,
+    stripped,
+    table,
+)
+
+
+def plain(spec: DataSpec, place: Place) -> Iterator[Row | str]:
+    """One event a line; no labels. The file's name is the source."""
+    for path in place.files:
+        source = option(spec, "source", path.name.split(".")[0])
+        for line in lines(path):
+            if not line.strip():
+                yield "empty line"
+                continue
+            yield Row(text=line, time=_stamp(line, CLOCK), source=source)
+
+
+def json_lines(spec: DataSpec, place: Place) -> Iterator[Row | str]:
+    """One JSON object a line; see `_row` for the options.
+
+    Raises:
+        UserError: a name in `drop` is in no record: misspelt, it would let a label through.
+    """
+    unseen = set(dropped(spec))
+    for path in place.files:
+        for one in documents(path):
+            if isinstance(one, dict) and unseen:
+                unseen -= _keys(one)
+            yield one if isinstance(one, str) else _row(spec, one)
+    if unseen:
+        raise UserError("a field to drop is in no record", min(unseen), f"Correct `drop` of {spec.name}.")
+
+
+def csv_table(spec: DataSpec, place: Place) -> Iterator[Row | str]:
+    """A table with a header; see `_row` for the options."""
+    for path in place.files:
+        for columns in table(path, [*_named(spec), *spec.drop]):
+            yield _row(spec, dict(columns))
+
+
+def corpus_events(spec: DataSpec, place: Place) -> Iterator[Row | str]:
+    """Files of any format that `logfm corpus build` reads; no labels."""
+    drop = dropped(spec)
+    for one in read_events([str(path) for path in place.files]):
+        if not isinstance(one, Event):
+            yield one.reason
+            continue
+        whole = one.text.lstrip().startswith("{")
+        record = stripped(object_of(one.text if whole else one.fields), drop)
+        yield Row(
+            text=as_text(record) if whole and drop else one.text,
+            group=one.session_id or one.host,
+            time=None if one.timestamp is None else one.timestamp.timestamp(),
+            source=option(spec, "source", one.source),
+            record=record,
+        )
+
+
+_NORMAL = {"0", "0.0", "false", "normal", "benign"}
+_COLUMNS = ("text", "label", "group", "time", "source", "query", "class", "template")
+
+
+def _named(spec: DataSpec) -> list[str]:
+    return [option(spec, name) for name in _COLUMNS if name in spec.options]
+
+
+def _row(spec: DataSpec, record: dict[str, Any]) -> Row | str:
+    """A row from columns that the options name: `text`, `label`, `group`, `time`, `source`, `query`, `class`,
+    `template`. Without `text` the record itself, as one JSON line, is the text. The columns of the label, class,
+    query and template are taken out of it beside those in `drop`. `anomalous` lists the label's values that mean 1,
+    `normal` those that mean 0; a value that is in neither is left out where both are given."""
+    label = _label(spec, record)
+    if isinstance(label, str):
+        return label
+    hidden = {option(spec, name).lower() for name in ("label", "class", "query", "template") if name in spec.options}
+    clean = stripped(record, dropped(spec) | hidden)
+    text = record.get(option(spec, "text")) if "text" in spec.options else clean
+    if text in (None, "", {}):
+        return "no text"
+    return Row(
+        text=as_text(text if isinstance(text, str | dict | list) else str(text)),
+        template=_value(spec, record, "template"),
+        label=label,
+        group=_value(spec, record, "group"),
+        time=_stamp(record.get(option(spec, "time")), CLOCK) if "time" in spec.options else None,
+        source=_value(spec, record, "source"),
+        record=clean,
+        query=_value(spec, record, "query"),
+        kind=_value(spec, record, "class"),
+    )
+
+
+def _label(spec: DataSpec, record: dict[str, Any]) -> int | str | None:
+    """1 or 0, None where the set has no labels, or the reason why this record has none."""
+    if "label" not in spec.options:
+        return None
+    if record.get(option(spec, "label")) in (None, ""):
+        return "no label"
+    value = str(record[option(spec, "label")]).strip().lower()
+    anomalous = {one.lower() for one in listed(spec, "anomalous")}
+    normal = {one.lower() for one in listed(spec, "normal")}
+    if anomalous and normal and value not in anomalous | normal:
+        return "label that is neither normal nor anomalous"
+    return int(value in anomalous) if anomalous else int(value not in (normal or _NORMAL))
+
+
+def _value(spec: DataSpec, record: dict[str, Any], name: str) -> str | None:
+    if name not in spec.options:
+        return None
+    value = record.get(option(spec, name))
+    return "" if value is None else str(value)
+
+
+def _keys(value: Any, depth: int = DEEPEST) -> set[str]:
+    """The keys at any depth that is read, in lower case."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = {str(key).strip().lower() for key in value} if isinstance(value, dict) else set()
+    return own.union(*(_keys(one, depth - 1) for one in inner)) if depth else own
+
+
+def _stamp(value: object, clock: Clock) -> float | None:
+    moment = parse_time(value, clock)
+    if moment is None and isinstance(value, str):
+        moment = find_time(value, clock)
+    return None if moment is None else moment.timestamp()
+
+
+def object_of(text: str | None) -> dict[str, Any]:
+    """A JSON object from its text; empty where it is none."""
+    try:
+        found = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,101 @@
+"""The leaderboard: for each task the main score averaged over data sets, and ranks that significance supports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from logfm.configs.schema.suite import TaskMeta
+from logfm.evaluation.stats import Estimate
+from logfm.evaluation.suite.aggregate import Key, Score, average
+from logfm.evaluation.suite.compare import Verdict, average_verdicts
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """One contestant in one task. `rank` is one more than the number of contestants that are better than it, so those
+    that can't be told apart from each other share one; None where it misses a data set that others have, and for all
+    where they were not measured on the same events by the same version of the task."""
+
+    encoder: str
+    estimate: Estimate
+    data_sets: int
+    rank: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """One task's standings, best first. `role` tells whose data sets count: those for results where there are any."""
+
+    task: str
+    metric: str
+    direction: str
+    role: str
+    data_sets: tuple[str, ...]
+    standings: tuple[Standing, ...]
+    verdicts: tuple[Verdict, ...]
+    tested: bool
+    """Whether differences could be tested; else ranks are the order of the values."""
+
+
+def leaderboard(found: Mapping[Key, Mapping[str, Score]], metas: Mapping[str, TaskMeta]) -> list[Board]:
+    """A board for each task that has scores, in the tasks' order."""
+    boards = []
+    for name, meta in metas.items():
+        units = main_units(found, meta)
+        if units:
+            boards.append(_board(name, meta, units))
+    return boards
+
+
+def main_units(found: Mapping[Key, Mapping[str, Score]], meta: TaskMeta) -> dict[Key, dict[str, Score]]:
+    """The main score of a task where it leads: its leading condition, else all of its conditions."""
+    main = {
+        key: dict(column) for key, column in found.items() if (key.task, key.metric) == (meta.name, meta.main_score)
+    }
+    leading = {key: column for key, column in main.items() if key.condition == meta.lead}
+    return leading or main
+
+
+def _board(name: str, meta: TaskMeta, units: Mapping[Key, Mapping[str, Score]]) -> Board:
+    roles = {key: next(iter(column.values())).rows[0].data_role for key, column in units.items()}
+    role = "results" if "results" in roles.values() else "choices"
+    counted = {key: column for key, column in units.items() if roles[key] == role}
+    direction = meta.metrics[meta.main_score]
+    encoders = list(dict.fromkeys(encoder for column in counted.values() for encoder in column))
+    scores = {one: [column[one] for column in counted.values() if one in column] for one in encoders}
+    complete = {one: parts for one, parts in scores.items() if len(parts) == len(counted)}
+    key = Key(name, "", "", meta.lead, meta.main_score)
+    verdicts = average_verdicts(key, complete, direction)
+    tested = bool(verdicts) and all(one.p is not None for one in verdicts)
+    means = {one: average(parts) for one, parts in scores.items()}
+    ranks = _ranks(complete, means, verdicts, direction, tested)
+    sign = 1 if direction == "lower" else -1
+    order = sorted(scores, key=lambda one: (one not in complete, sign * _finite(means[one].value, sign)))
+    standings = [Standing(one, means[one], len(scores[one]), ranks.get(one)) for one in order]
+    return Board(
+        name, meta.main_score, direction, role, tuple(dict.fromkeys(key.data for key in counted)),
+        tuple(standings), tuple(verdicts), tested,
+    )  # fmt: skip
+
+
+def _ranks(
+    complete: Mapping[str, Sequence[Score]],
+    means: Mapping[str, Estimate],
+    verdicts: Sequence[Verdict],
+    direction: str,
+    tested: bool,
+) -> dict[str, int]:
+    if direction == "neither" or any(not np.isfinite(one.difference.value) for one in verdicts):
+        # Measured on other events or by another version of the task: no order would mean anything.
+        return {}
+    if tested:
+        lost = [{one.first, one.second} - {one.winner} for one in verdicts if one.winner]
+        return {name: 1 + sum(name in losers for losers in lost) for name in complete}
+    sign = -1 if direction == "lower" else 1
+    values = {name: sign * means[name].value for name in complete}
+    return {name: 1 + sum(other > value for other in values.values()) for name, value in values.items()}
+
+
+def _finite(value: float, sign: int) -> float:
+    return value if np.isfinite(value) else sign * np.inf

@@ -1,0 +1,120 @@
+"""What the suite knows: tasks (modules of `evaluation.tasks`), data sets and suites (YAML)."""
+
+import difflib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+from logfm.artifacts import file_hash
+from logfm.configs.base import RECIPES, load
+from logfm.configs.schema.suite import DataSpec, SuiteSpec
+from logfm.errors import UserError
+from logfm.evaluation.suite.task import Data, Task
+
+_DATA, _SUITES = RECIPES / "evaluation" / "data", RECIPES / "evaluation" / "suites"
+Known = TypeVar("Known")
+
+
+class Load(Protocol):
+    """How a data set is read: `evaluation.data.load.load`."""
+
+    def __call__(self, spec: DataSpec, folder: Path | None, rows: int | None) -> Data:
+        """The data set of `spec` below `folder`, of at most `rows` events.
+
+        Raises:
+            UserError: it is not there, or not what the specification says.
+        """
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Tasks, data sets and suites by name; `load` reads a data set."""
+
+    tasks: Mapping[str, Task]
+    data: Mapping[str, DataSpec]
+    suites: Mapping[str, SuiteSpec]
+    load: Load
+    codes: Mapping[str, str] = field(default_factory=dict)
+    """Hash of each task's own source: part of a cell's key."""
+
+    def suite(self, name: str) -> SuiteSpec:
+        """A suite by its name, or by the path of a YAML file; its tasks and data sets are known.
+
+        Raises:
+            UserError: there is none of that name, or it names a task or data set that there is not.
+        """
+        own = name not in self.suites and name.endswith(".yaml") and Path(name).is_file()
+        suite = load(SuiteSpec, name) if own else pick(self.suites, name, "suite")
+        for task in suite.tasks:
+            pick(self.tasks, task, "task")
+        for one in suite.data or ():
+            pick(self.data, one, "data set")
+        return suite
+
+    def runs_on(self, task: str, suite: SuiteSpec) -> list[DataSpec]:
+        """The data sets of a suite for a task, in the suite's order."""
+        names = self.data if suite.data is None else suite.data
+        return [self.data[name] for name in names if task in self.data[name].tasks]
+
+
+def registry(own_data: Sequence[Path] = ()) -> Registry:
+    """What ships, and the data sets of `own_data` (folders with YAML files), which must have names of their own.
+
+    Raises:
+        UserError: a broken file, a folder that is missing, or one name twice.
+    """
+    tasks, codes = _tasks()
+    data = _named(DataSpec, [_DATA, *own_data])
+    return Registry(tasks, data, _named(SuiteSpec, [_SUITES]), _load, codes)
+
+
+def pick(known: Mapping[str, Known], name: str, kind: str) -> Known:
+    """The entry of that name.
+
+    Raises:
+        UserError: there is none; the closest name is told.
+    """
+    if name in known:
+        return known[name]
+    raise UserError(f"unknown {kind}", name, _hint(name, known))
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(names) or 'none'}."
+
+
+def _tasks() -> tuple[dict[str, Task], dict[str, str]]:
+    package = import_module("logfm.evaluation.tasks")
+    tasks: dict[str, Task] = {}
+    codes: dict[str, str] = {}
+    for found in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name):
+        module: Any = import_module(f"{package.__name__}.{found.name}")
+        if hasattr(module, "META") and hasattr(module, "run"):
+            tasks[module.META.name] = cast("Task", module)
+            codes[module.META.name] = file_hash(Path(module.__file__))
+    return tasks, codes
+
+
+def _named(kind: type[Any], folders: Sequence[Path]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError("no such folder of data set specifications", folder)
+        for path in sorted(folder.glob("*.yaml")):
+            spec = load(kind, path)
+            if spec.name != path.stem or spec.name in found:
+                why = "is taken" if spec.name in found else "is not the file's"
+                raise UserError(f"the name {spec.name} {why}", path)
+            found[spec.name] = spec
+    return found
+
+
+def _load(spec: DataSpec, folder: Path | None, rows: int | None) -> Data:
+    from logfm.evaluation.data.load import load as load_data
+
+    return load_data(spec, folder, rows)

@@ -1,0 +1,145 @@
+"""Pattern detection: are the five rows that fit a table worst known anomalies?"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from logfm.configs.schema.embeddings import PatternsConfig
+from logfm.configs.schema.evaluation import StatisticsConfig
+from logfm.configs.schema.suite import TaskMeta
+from logfm.embeddings.columns import COMMON, Columns, columns_of, free_texts, label_codes
+from logfm.embeddings.held import first_of_equal
+from logfm.embeddings.patterns import isolation, principal
+from logfm.errors import UserError
+from logfm.evaluation.data.copies import Rows
+from logfm.evaluation.stats import Floats, cluster_draws, mean_estimate
+from logfm.evaluation.suite.task import Contestant, Data, Measurement
+from logfm.evaluation.vectors import Matrix
+from logfm.extras import require
+
+LABELS, EMBEDDINGS, HYBRID = "label encoding", "embeddings", "hybrid"
+META = TaskMeta(
+    name="patterns",
+    title="Are the five rows that fit a table's patterns worst known anomalies?",
+    paper="SecEncoder, section 5.2: Isolation Forest on label encoding, embeddings, and both; hits in the top 5",
+    split="None is needed: nothing is fitted with labels. Tables of 2,000 rows of one source, drawn by seed.",
+    leakage="Labels choose the table's rows and score them; no column holds one. The forest and TF-IDF are fitted on "
+    "the table itself, as the task has it. Anomalies are thinned to 2 %, because a table of attacks has no outliers; "
+    "types take turns, so that the commonest is not all of them.",
+    main_score="hits",
+    metrics={"hits": "higher", "average_precision": "higher", "anomalous": "neither"},
+    minutes=4,
+    caps={"rows": 2000},
+    lead=HYBRID,
+)
+_TOP, _SHARE, _LEAST = 5, 0.02, 5
+
+
+def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
+    """Measure the share of anomalies among the five different texts with the highest scores, mean over the tables.
+
+    A hit is a row with the label 1. `anomalous` is the share of such rows in the tables, and what chance would score.
+    Sources (or entities, as the data set's option `tables` says) with fewer than five anomalies make no table.
+
+    Raises:
+        UserError: no labels, or no source with enough of both classes.
+    """
+    if data.labels is None:
+        raise UserError("pattern detection needs labels", data.spec.name)
+    tables = _tables(data, int(options.get("rows", 2000)), seed)
+    if not tables:
+        raise UserError(f"no source has {_LEAST} anomalies among enough other rows", data.spec.name)
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for rows in tables.values():
+        marks = np.asarray(data.labels)[rows] == 1
+        texts = [data.texts[row] for row in rows]
+        for name, scores in _scores(contestant, data, rows, seed).items():
+            top, _ = first_of_equal(scores, texts, _TOP)
+            found[name].append((float(marks[top].mean()), _average_precision(marks, scores)))
+    shares = [float((np.asarray(data.labels)[rows] == 1).mean()) for rows in tables.values()]
+    note = f"tables: {', '.join(tables)}"[:300]
+    for name, pairs in found.items():
+        values = np.array(pairs)
+        yield _mean("hits", values[:, 0], name, note, seed)
+        yield _mean("average_precision", values[:, 1], name, note, seed)
+    yield Measurement("anomalous", float(np.mean(shares)), count=len(tables), note=note)
+
+
+def _mean(metric: str, values: Floats, condition: str, note: str, seed: int) -> Measurement:
+    draws = cluster_draws(len(values), StatisticsConfig().resamples, seed)
+    found = mean_estimate(values, np.arange(len(values)), draws, StatisticsConfig().confidence)
+    return Measurement.of(metric, found, len(values), condition=condition, note=note)
+
+
+def _tables(data: Data, size: int, seed: int) -> dict[str, Rows]:
+    """Rows of a table a source, in the data set's order."""
+    by = data.groups if data.spec.options.get("tables") == "group" else data.sources
+    names = np.array(by if by is not None else [data.spec.name] * len(data.texts))
+    labels = np.asarray(data.labels)
+    tables = {}
+    for number, name in enumerate(np.unique(names).tolist()):
+        rng = np.random.default_rng([seed, number])
+        normal = np.flatnonzero((names == name) & (labels == 0))
+        kinds = np.array(data.classes or [""] * len(names))
+        anomalous = _in_turns(np.flatnonzero((names == name) & (labels == 1)), kinds, rng)
+        wanted = round(min(size, len(normal) / (1 - _SHARE)) * _SHARE)
+        if min(wanted, len(anomalous)) < _LEAST:
+            continue
+        kept = anomalous[:wanted]
+        others = rng.choice(normal, size=min(len(normal), size - len(kept)), replace=False)
+        tables[str(name)] = np.sort(np.concatenate([kept, others]))
+    return tables
+
+
+def _in_turns(rows: Rows, kinds: NDArray[Any], rng: np.random.Generator) -> Rows:
+    """The rows in random order, one of each kind after the other."""
+    shuffled = rng.permutation(rows)
+    seen: dict[str, int] = defaultdict(int)
+    turns = []
+    for kind in kinds[shuffled].tolist():
+        turns.append(seen[kind])
+        seen[kind] += 1
+    return shuffled[np.argsort(turns, kind="stable")]
+
+
+def _scores(contestant: Contestant, data: Data, rows: Rows, seed: int) -> dict[str, Floats]:
+    """The score of each row in the three ways, higher is more abnormal; two of them need structured columns."""
+    config = PatternsConfig(seed=seed)
+    texts = [data.texts[row] for row in rows]
+    columns = columns_of([_record(data, row) for row in rows], None)
+    found = {EMBEDDINGS: isolation(_dense(contestant.encode(texts, texts), seed), config)}
+    if columns.structured:
+        codes = label_codes(columns.structured)
+        found[LABELS] = isolation(codes, config)
+        found[HYBRID] = isolation(np.concatenate((codes, _free(contestant, columns, config)), axis=1), config)
+    return found
+
+
+def _free(contestant: Contestant, columns: Columns, config: PatternsConfig) -> np.ndarray:
+    texts = free_texts(columns.free)
+    return principal(_dense(contestant.encode(texts, texts), config.seed), config)
+
+
+def _record(data: Data, row: int) -> dict[str, Any]:
+    fields = data.records[row] if data.records is not None else {}
+    known: dict[str, Any] = dict.fromkeys(COMMON) | {"text": data.texts[row]}
+    return known | {"fields": orjson.dumps(fields, option=orjson.OPT_NON_STR_KEYS).decode() if fields else None}
+
+
+def _dense(vectors: Matrix, seed: int) -> np.ndarray:
+    """Float32 rows; sparse ones in their 256 main directions, because a tree would hardly ever look at a word."""
+    if not hasattr(vectors, "toarray"):
+        return np.asarray(vectors, dtype=np.float32)
+    if min(vectors.shape) <= 256:
+        return np.asarray(vectors.toarray(), dtype=np.float32)
+    decomposition = require("sklearn.decomposition", "embed")
+    return np.asarray(decomposition.TruncatedSVD(256, random_state=seed).fit_transform(vectors), dtype=np.float32)
+
+
+def _average_precision(marks: NDArray[np.bool_], scores: Floats) -> float:
+    metrics = require("sklearn.metrics", "embed")
+    return float(metrics.average_precision_score(marks, scores))

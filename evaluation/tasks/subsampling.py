@@ -1,0 +1,112 @@
+"""Subsampling: how much of a log do ten events show?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from logfm.configs.schema.suite import TaskMeta
+from logfm.embeddings.columns import flat_values
+from logfm.embeddings.subsample import max_min
+from logfm.errors import UserError
+from logfm.evaluation.data.copies import Rows, sampled
+from logfm.evaluation.data.native.general import object_of
+from logfm.evaluation.suite.task import Contestant, Data, Measurement
+from logfm.evaluation.vectors import Matrix, unit_rows
+from logfm.extras import require
+
+META = TaskMeta(
+    name="subsampling",
+    title="How many different things do ten chosen events of 2,000 show?",
+    paper="SecEncoder, section 5.1 and Table 8: greedy Max-Min against random and TF-IDF with clustering",
+    split="None is needed: nothing is trained. 2,000 events a source, drawn by seed.",
+    leakage="No labels. TF-IDF is fitted on the table itself, as an analyst would: the task is to describe that table.",
+    main_score="entities",
+    metrics={
+        "entities": "higher",
+        "levenshtein": "neither",
+        "levenshtein_normalised": "higher",
+        "characters": "neither",
+    },
+    minutes=2,
+    caps={"events": 2000, "chosen": 10},
+)
+RANDOM, CLUSTERS = "random choice", "TF-IDF + k-means"
+_LONGEST = 4000
+
+
+def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
+    """Choose events by the greedy Max-Min on the contestant's vectors, and beside it by the paper's two baselines.
+
+    `entities` are different values: of each column of JSON events, else words. `levenshtein` is the mean
+    edit distance in characters between two chosen events, and grows with their length, so that an encoder that likes
+    long lines wins it; `levenshtein_normalised` is its share of the longer one's length and is what is compared.
+
+    Raises:
+        UserError: not more events than are to be chosen.
+    """
+    count, most = int(options.get("chosen", 10)), options.get("events")
+    rows = sampled(np.arange(len(data.texts)), None if most is None else int(most), seed)
+    texts = [data.texts[row] for row in rows]
+    if len(set(texts)) <= count:
+        raise UserError(f"{len(set(texts))} different events are too few to choose {count} from", data.spec.name)
+    chosen, _ = max_min(_dense(contestant.encode(texts, texts), len(texts)), count)
+    yield from _measure(data, rows[chosen], "")
+    for name, places in _baselines(tuple(texts), count, seed).items():
+        yield from _measure(data, rows[places], name)
+
+
+def _measure(data: Data, rows: Rows, condition: str) -> Iterator[Measurement]:
+    texts = [data.texts[row] for row in rows]
+    distances, shares = _distances(texts)
+    values = {
+        "entities": float(len(_entities(texts))),
+        "levenshtein": float(np.mean(distances)),
+        "levenshtein_normalised": float(np.mean(shares)),
+        "characters": float(np.mean([len(text) for text in texts])),
+    }
+    for name, value in values.items():
+        yield Measurement(name, value, count=len(rows), condition=condition)
+
+
+def _entities(texts: Sequence[str]) -> set[tuple[str, str]]:
+    """Different values: those of a JSON event, each with its column, and the words of any other."""
+    found: set[tuple[str, str]] = set()
+    for text in texts:
+        columns = flat_values(object_of(text)) if text.lstrip().startswith("{") else {}
+        found |= set(columns.items()) or {("", word) for word in text.split()}
+    return found
+
+
+def _distances(texts: Sequence[str]) -> tuple[list[int], list[float]]:
+    """Edit distances between all pairs (of their first characters), and their shares of the longer one."""
+    levenshtein = require("rapidfuzz.distance.Levenshtein", "eval")
+    heads = [text[:_LONGEST] for text in texts]
+    pairs = list(combinations(heads, 2))
+    distances = [int(levenshtein.distance(left, right)) for left, right in pairs]
+    longest = [max(len(left), len(right), 1) for left, right in pairs]
+    return distances, [distance / length for distance, length in zip(distances, longest, strict=True)]
+
+
+@lru_cache(maxsize=8)
+def _baselines(texts: tuple[str, ...], count: int, seed: int) -> dict[str, Rows]:
+    """What needs no encoder, chosen once for all contestants."""
+    chance = np.random.default_rng(seed).choice(len(texts), size=count, replace=False)
+    return {RANDOM: chance, CLUSTERS: _central(texts, count, seed)}
+
+
+def _central(texts: Sequence[str], count: int, seed: int) -> Rows:
+    """The event nearest to the centre of each k-means cluster of TF-IDF vectors."""
+    from logfm.evaluation.baselines import tfidf
+
+    cluster = require("sklearn.cluster", "embed")
+    vectors = tfidf(texts)(texts)
+    found = cluster.KMeans(count, n_init=3, random_state=seed).fit(vectors)
+    return np.unique(np.argmin(found.transform(vectors), axis=0)).astype(np.int64)
+
+
+def _dense(vectors: Matrix, rows: int) -> np.ndarray:
+    units = unit_rows(vectors, rows)
+    return np.asarray(units.toarray() if hasattr(units, "toarray") else units, dtype=np.float32)

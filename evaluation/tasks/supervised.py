@@ -1,0 +1,52 @@
+"""Supervised anomaly detection: heads trained on labels, over frozen vectors."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from logfm.configs.base import parse
+from logfm.configs.schema.anomaly import SupervisedOptions
+from logfm.configs.schema.suite import TaskMeta
+from logfm.evaluation.anomaly.cases import limited, make_case
+from logfm.evaluation.anomaly.heads import event_vectors
+from logfm.evaluation.anomaly.metrics import METRICS, average_precision, need_both
+from logfm.evaluation.anomaly.reporting import Scored, chosen, copied, measured
+from logfm.evaluation.anomaly.trained import Limits, trained
+from logfm.evaluation.suite.task import Contestant, Data, Measurement
+
+META = TaskMeta(
+    name="supervised",
+    title="Does a head that is trained on labels find abnormal sequences in frozen vectors?",
+    paper="SecEncoder, section 4.2.3 and Table 5 (supervised LSTM and GNN); NeuralLog (Le and Zhang, ASE 2021)",
+    split="By whole entities, or by time; windows are cut inside a part. 40 % train, 20 % validation, 40 % test.",
+    leakage="The encoder is frozen and sees texts without label-bearing fields. Heads are fitted on train; validation "
+    "stops the training and gives the threshold. Scores without value-masked copies of train are given.",
+    main_score="pr_auc",
+    metrics=METRICS | {"copies": "neither", "known_events": "neither"},
+    minutes=9,
+    caps={"epochs": 8, "sequences": 600, "events": 48},
+)
+
+
+def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
+    """Measure every head; condition "" is the head with the best PR-AUC on validation.
+
+    Raises:
+        UserError: no labels, one class only in a part, or what the split refuses.
+    """
+    config = parse(SupervisedOptions, dict(options), "options of the task supervised")
+    case = make_case(data, seed, config.split)
+    need_both(case.test.labels, "the test")
+    vectors = event_vectors(contestant, data, case)
+    train = limited(case.train, config.sequences, seed)
+    copies, rows = copied(case, data)
+    yield from rows
+    judged = {"validation": case.validation, "test": case.test}
+    found = []
+    for kind in config.heads:
+        limits = Limits(config.epochs, config.events)
+        scores = trained(kind, train, case.validation, judged, data, contestant, vectors, seed, limits)
+        note = f"trained on {len(train)} of {len(case.train)} sequences" if len(train) < len(case.train) else ""
+        found.append(Scored(kind, scores["validation"], scores["test"], note))
+    best = chosen(found, [average_precision(one.validation, case.validation.labels) for one in found])
+    for one in (*found, best):
+        yield from measured(one, case, copies, seed, config.resamples)

@@ -1,0 +1,165 @@
+"""Transfer and drift: train on one source or period, test on another, with nothing fitted anew."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from logfm.configs.base import parse
+from logfm.configs.schema.anomaly import SplitConfig, TransferOptions, UnitConfig
+from logfm.configs.schema.evaluation import StatisticsConfig
+from logfm.configs.schema.suite import TaskMeta
+from logfm.errors import UserError
+from logfm.evaluation.anomaly.cases import Case, columns_of, cutter, make_case, unit_of
+from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge
+from logfm.evaluation.anomaly.metrics import METRICS, measure, thresholds
+from logfm.evaluation.anomaly.trained import LOGISTIC, Limits, trained
+from logfm.evaluation.anomaly.windows import Columns, Rows
+from logfm.evaluation.suite.task import Contestant, Data, Measurement
+
+META = TaskMeta(
+    name="transfer",
+    title="Does what was learned on one source or period hold on another?",
+    paper="LogAtlas, section 4: figures on one distribution hide what happens on another",
+    split="Whole sources: one trains, a part of it that was held back gives the threshold, another is the test. In "
+    "data of one source, periods of equally many events: the first trains, each later one is a test.",
+    leakage="Nothing is fitted on the test's source or period, thresholds included. `within` is the same head on what "
+    "was held back of the source that it was trained on.",
+    main_score="pr_auc",
+    metrics=METRICS,
+    minutes=4,
+    caps={"most_pairs": 4, "fit_events": 10_000},
+)
+_FIRST_PERIOD = SplitConfig(train=0.7, validation=0.29)
+
+
+def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
+    """Measure each pair of sources or periods; condition "" is the mean over pairs and heads.
+
+    Raises:
+        UserError: no labels, an unknown source, or nothing that can be trained on and tested.
+    """
+    config = parse(TransferOptions, dict(options), "options of the task transfer")
+    found: list[Measurement] = []
+    for name, case in _cases(data, seed, config):
+        if not 0 < case.test.labels.sum() < len(case.test):
+            continue
+        vectors = event_vectors(contestant, data, case)
+        for head in config.heads:
+            judged = _judged(head, case, vectors, data, contestant, seed, config)
+            if judged is None:
+                continue
+            for one in measure(
+                judged.test,
+                case.test.labels,
+                case.test.clusters,
+                thresholds(judged.validation, case.validation.labels),
+                days=case.test.days,
+                statistics=StatisticsConfig(resamples=config.resamples),
+                seed=seed,
+                condition=f"{head}, {name}",
+                note=judged.note,
+            ):
+                found.append(one)
+                yield one
+    across = [one for one in found if one.metric == "pr_auc" and ", within " not in one.condition]
+    if not across:
+        raise UserError("no pair of sources or periods can be trained on and tested", data.spec.name)
+    # Sources are drawn apart, so their replicates are averaged one by one.
+    together = np.mean([one.replicates for one in across], axis=0)
+    low, high = np.nanquantile(together, [0.025, 0.975])
+    mean = float(np.mean([one.value for one in across]))
+    yield replace(
+        across[0], value=mean, low=float(low), high=float(high), condition="", replicates=together,
+        count=sum(one.count for one in across), note=f"the mean of {len(across)} pairs and heads",
+    )  # fmt: skip
+
+
+def _judged(
+    head: str, case: Case, vectors: Any, data: Data, contestant: Contestant, seed: int, config: TransferOptions
+) -> Judged | None:
+    """Scores of a head; None where what it would be trained on has one class only, or no normal sequence."""
+    try:
+        if head == LOGISTIC:
+            parts = {"validation": case.validation, "test": case.test}
+            scores = trained(head, case.train, case.validation, parts, data, contestant, vectors, seed, Limits())
+            return Judged("mean vector", scores["validation"], scores["test"])
+        return best(judge(head, case, vectors, data, contestant, seed, config), case.validation.labels)
+    except UserError:
+        if not 0 < case.train.labels.sum() < len(case.train) or not case.validation.labels.sum() > 0:
+            return None
+        raise
+
+
+def _cases(data: Data, seed: int, config: TransferOptions) -> Iterator[tuple[str, Case]]:
+    unit = unit_of(data)
+    columns = columns_of(data, unit)
+    domains = data.sources if unit.domain == "sources" else data.groups
+    names = sorted(set(domains or []))
+    if len(names) > 1 and domains is not None:
+        rows_of = {name: np.flatnonzero([one == name for one in domains]) for name in names}
+        yield from _between(data, unit, columns, rows_of, seed, config)
+    elif columns.times is not None:
+        yield from _drift(data, unit, columns, seed, config)
+    else:
+        raise UserError("transfer needs two sources, or times", data.spec.name)
+
+
+def _between(
+    data: Data, unit: UnitConfig, columns: Columns, rows_of: Mapping[str, Rows], seed: int, config: TransferOptions
+) -> Iterator[tuple[str, Case]]:
+    """Each pair; and, once a training source, its own held-back part."""
+    cut = cutter(data, unit, columns)
+    done: dict[str, Case] = {}
+    for train, test in _pairs(rows_of, columns, config):
+        if train not in done:
+            try:
+                done[train] = make_case(data, seed, config.split, rows_of[train])
+            except UserError:
+                if config.pairs:
+                    raise
+                continue
+            yield f"within {train}", done[train]
+        yield f"{train}>{test}", replace(done[train], test=cut(rows_of[test]))
+
+
+def _pairs(rows_of: Mapping[str, Rows], columns: Columns, config: TransferOptions) -> list[tuple[str, str]]:
+    """The pairs named, else those of sources that hold both classes; each trains once before one trains again.
+
+    Raises:
+        UserError: an unknown source.
+    """
+    if config.pairs:
+        pairs = [(train.strip(), test.strip()) for train, _, test in (pair.partition(">") for pair in config.pairs)]
+        for name in {name for pair in pairs for name in pair}:
+            if name not in rows_of:
+                raise UserError("no such source in this data", name, f"There are: {', '.join(rows_of)}.")
+        return pairs
+    usable = [name for name, rows in rows_of.items() if 0 < columns.labels[rows].sum() < len(rows)]
+    place = {name: number for number, name in enumerate(usable)}
+    pairs = list(permutations(usable, 2))
+    pairs.sort(key=lambda pair: ((place[pair[1]] - place[pair[0]]) % len(usable), place[pair[0]]))
+    return pairs[: config.most_pairs]
+
+
+def _drift(
+    data: Data, unit: UnitConfig, columns: Columns, seed: int, config: TransferOptions
+) -> Iterator[tuple[str, Case]]:
+    """The first period against each later one; a group belongs to the period of its first event."""
+    if columns.times is None:
+        return
+    moments = columns.times.copy()
+    if columns.groups is not None and columns.entities is not None:
+        first: dict[str, float] = {}
+        for row in np.argsort(columns.times, kind="stable"):
+            moments[row] = first.setdefault(columns.entities[row], float(columns.times[row]))
+    borders = np.quantile(moments, np.arange(1, config.periods) / config.periods)
+    period = np.searchsorted(borders, moments, side="right")
+    cut = cutter(data, unit, columns)
+    base = make_case(data, seed, _FIRST_PERIOD, np.flatnonzero(period == 0))
+    for number in range(1, config.periods):
+        rows = np.flatnonzero(period == number)
+        if len(rows):
+            yield f"period 1>{number + 1}", replace(base, test=cut(rows))

@@ -1,0 +1,91 @@
+"""Small data sets with planted anomalies, and contestants that keep a record of what they were given."""
+
+import hashlib
+
+import numpy as np
+
+from logfm.configs.schema.suite import DataSpec
+from logfm.evaluation.suite.task import Data
+
+SECRET = "tellsitall"
+
+
+def spec(name="planted", **options):
+    return DataSpec(
+        name=name,
+        title="t",
+        source="s",
+        licence="l",
+        tasks=("anomaly",),
+        path="simulated:1",
+        split="s",
+        leakage="l",
+        options=options,
+    )
+
+
+def data(texts, labels, **columns):
+    options = columns.pop("options", {})
+    times = columns.pop("times", None)
+    return Data(
+        spec=spec(**options),
+        hash=hashlib.sha256(repr((texts, list(labels), options)).encode()).hexdigest(),
+        texts=list(texts),
+        labels=np.array(labels, dtype=np.int8),
+        times=None if times is None else np.array(times, dtype=np.float64),
+        **columns,
+    )
+
+
+def blocks(groups=60, every=5, options=None, shared="", seed=0):
+    """Groups of six lines; every fifth of them holds two lines of a kind of its own, one a minute."""
+    rng = np.random.default_rng(seed)
+    texts, labels, names, times, classes = [], [], [], [], []
+    for group in range(groups):
+        bad = group % every == every - 1
+        for event in range(6):
+            text = f"block {group} event {event} copied {rng.integers(1000)} bytes from node"
+            if bad and event in (2, 4):
+                text = f"block {group} exception while writing, disk {rng.integers(1000)} is on fire"
+            texts.append(text + shared)
+            labels.append(int(bad))
+            names.append(f"g{group}")
+            times.append(60.0 * (group * 6 + event))
+            classes.append(SECRET if bad else "")
+    return data(texts, labels, groups=names, times=times, classes=classes, options=options or {})
+
+
+class Words:
+    """Counts of hashed words: an encoder that is fitted on nothing."""
+
+    name, hash, pretrained = "words", "w", None
+
+    def __init__(self):
+        self.texts, self.fitted = [], []
+
+    def encode(self, texts, fit_on=()):
+        self.texts += texts
+        self.fitted += fit_on
+        found = np.zeros((len(texts), 64), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.split():
+                if word.isalpha():
+                    found[row, int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "little") % 64] += 1
+        return found
+
+
+class Tfidf(Words):
+    """Sparse vectors, fitted on what it may be fitted on."""
+
+    name, hash = "tfidf", "t"
+
+    def encode(self, texts, fit_on=()):
+        from logfm.evaluation.baselines import tfidf
+
+        super().encode(texts, fit_on)
+        return tfidf(fit_on)(texts)
+
+
+def by(rows, metric):
+    """Values of one metric, by condition."""
+    return {row.condition: row.value for row in rows if row.metric == metric}

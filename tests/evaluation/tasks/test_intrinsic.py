@@ -1,0 +1,65 @@
+"""Intrinsic measures against what a known model must score."""
+
+import numpy as np
+import pytest
+
+from logfm.embeddings import LogEncoder
+from logfm.errors import UserError
+from logfm.evaluation.suite.contestants import Pretrained, Random
+from logfm.evaluation.tasks import intrinsic
+from tests.embeddings.conftest import encoder_folder  # noqa: F401
+from tests.embeddings.samples import log_lines
+from tests.evaluation.tasks.conftest import make_data
+
+
+@pytest.fixture
+def ours(encoder_folder):  # noqa: F811
+    return Pretrained("ours", str(encoder_folder), loaded=LogEncoder.load(encoder_folder))
+
+
+@pytest.fixture
+def data():
+    texts = [line.rstrip("\n") for line in log_lines(120)]
+    return make_data(texts=texts, sources=["a" if n % 2 else "b" for n in range(len(texts))])
+
+
+def test_an_untrained_model_is_as_good_as_chance(scores, ours, data):
+    found = scores(intrinsic, ours, data)
+    vocabulary = ours.encoder.pretrained.tokenizer.vocab_size
+    assert set(found) == {"", "source a", "source b"}
+    assert found[""]["perplexity"].value == pytest.approx(vocabulary, rel=0.15)
+    assert found[""]["masked_accuracy"].value < 0.1
+    assert found[""]["bits_per_byte"].low <= found[""]["bits_per_byte"].value <= found[""]["bits_per_byte"].high
+    tokens = sum(found[name]["perplexity"].count for name in ("source a", "source b"))
+    assert tokens == found[""]["perplexity"].count > 0
+
+
+def test_bits_per_byte_follow_from_perplexity(scores, ours, data):
+    """A vocabulary's mean bytes per masked token lie between the two."""
+    found = scores(intrinsic, ours, data)[""]
+    size = np.log2(found["perplexity"].value) / found["bits_per_byte"].value
+    assert 1.0 <= size <= 8.0
+
+
+def test_a_model_that_knows_the_answer(scores, ours, data, monkeypatch):
+    import torch
+
+    import logfm.pretrain.forward as forward
+
+    def right(model, decoder, states, packed, positions, targets):
+        return torch.zeros(()), torch.full((len(targets),), np.log(2.0)), torch.ones(len(targets), dtype=torch.bool)
+
+    monkeypatch.setattr(forward, "prediction_loss", right)
+    found = scores(intrinsic, ours, data)[""]
+    assert found["perplexity"].value == pytest.approx(2.0) and found["masked_accuracy"].value == 1.0
+    assert found["perplexity"].high == pytest.approx(2.0)
+
+
+def test_the_draw_is_the_seeds(scores, ours, data):
+    one, same, other = (scores(intrinsic, ours, data, seed)[""]["bits_per_byte"].value for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_others_are_refused(scores, data):
+    with pytest.raises(UserError, match="logfm trained"):
+        scores(intrinsic, Random("random"), data)

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from logfm.errors import UserError
+from logfm.evaluation.tasks import leaky
+from tests.evaluation.anomaly.samples import Words, blocks, by, data
+
+
+class Blind(Words):
+    """An encoder that tells blocks apart, and nothing of what is wrong with one."""
+
+    def encode(self, texts, fit_on=()):
+        found = np.zeros((len(texts), 16), dtype=np.float32)
+        for row, text in enumerate(texts):
+            block = int(text.split()[1])
+            found[row] = np.random.default_rng(block).normal(size=16)
+        return found
+
+
+def run(contestant, given=None, **options):
+    options = {"resamples": 100, "window": 3} | options
+    return list(leaky.run(contestant, given or blocks(150, 3), 0, options))
+
+
+def test_a_leaky_split_makes_up_what_an_honest_one_does_not_show():
+    rows = run(Blind())
+    f1, shared = by(rows, "f1"), by(rows, "shared")
+    assert f1["leaky, nearest neighbour"] > 0.85
+    assert f1["honest, nearest neighbour"] < 0.6 and f1["honest, in order, nearest neighbour"] < 0.6
+    assert shared["honest"] == shared["honest, in order"] == 0 and shared["leaky"] > 0.5
+    assert by(rows, "inflation")["leaky, nearest neighbour"] == (
+        f1["leaky, nearest neighbour"] - f1["honest, nearest neighbour"]
+    )
+    assert {row.metric for row in rows} <= set(leaky.META.metrics)
+    assert all("no result" in row.note for row in rows if row.condition.startswith("leaky") and row.metric == "f1")
+
+
+def test_an_encoder_that_sees_what_is_wrong_needs_no_leak():
+    f1 = by(run(Words()), "f1")
+    assert f1["honest"] > 0.8 and abs(f1["leaky"] - f1["honest"]) < 0.1
+
+
+def test_a_cap_takes_whole_groups():
+    rows = run(Words(), windows=120)
+    counts = {row.condition: row.count for row in rows if row.metric == "shared"}
+    assert 0 < sum(counts.values()) / 3 <= 0.45 * 120
+
+
+def test_it_needs_groups():
+    given = blocks()
+    with pytest.raises(UserError, match="needs groups"):
+        run(Words(), data(given.texts, given.labels))

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from logfm.errors import UserError
+from logfm.evaluation.anomaly.cases import make_case
+from logfm.evaluation.anomaly.trained import logistic
+from logfm.evaluation.tasks import lastlayer, supervised
+from tests.embeddings.samples import log_lines, write_log
+from tests.evaluation.anomaly.samples import SECRET, Tfidf, Words, blocks, by, data
+
+OPTIONS = {"heads": ("logistic",), "resamples": 100}
+
+
+def test_the_plain_head_finds_what_was_planted():
+    rows = list(supervised.run(Words(), blocks(), 0, OPTIONS))
+    assert by(rows, "pr_auc") == {"": 1, "logistic": 1} and by(rows, "f1")[""] == 1
+    assert {row.metric for row in rows} <= set(supervised.META.metrics)
+
+
+def test_heads_of_the_room_finetune():
+    options = {"heads": ("lstm", "transformer"), "resamples": 100, "epochs": 12, "events": 6, "sequences": 20}
+    rows = list(supervised.run(Words(), blocks(90, 3), 0, options))
+    areas = by(rows, "pr_auc")
+    assert set(areas) == {"", "lstm", "transformer"} and areas[""] in (areas["lstm"], areas["transformer"])
+    assert areas[""] > 2 * by(rows, "prevalence")[""]
+    assert any("trained on 20 of 36 sequences" in row.note for row in rows)
+
+
+def test_labels_of_the_test_train_nothing():
+    given, turned = blocks(), blocks()
+    case = make_case(given, 0)
+    turned.labels[case.test.events] = 1 - turned.labels[case.test.events]
+    vectors = np.random.default_rng(0).normal(size=(len(case.train), 4)).astype(np.float32)
+    assert np.array_equal(*(logistic(vectors, labels, vectors)[0] for labels in (case.train.labels,) * 2))
+    contestant = Tfidf()
+    list(supervised.run(contestant, given, 0, OPTIONS))
+    assert set(contestant.fitted) == {given.texts[row] for row in case.train.events}
+    assert not any(SECRET in text for text in contestant.texts)
+
+
+def test_balanced_classes_move_the_boundary():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(400, 3)).astype(np.float32)
+    labels = (np.arange(400) < 8).astype(np.int8)
+    vectors[:8] += 1
+    even, plain = (logistic(vectors, labels, vectors, balanced=kind)[0] for kind in (True, False))
+    assert (plain > 0).sum() < 8 < (even > 0).sum()
+
+
+def test_what_cannot_be_trained():
+    given = blocks()
+    with pytest.raises(UserError, match="no such trained head"):
+        list(supervised.run(Words(), given, 0, {"heads": ("forest",)}))
+    with pytest.raises(UserError, match="holds no anomaly"):
+        list(supervised.run(Words(), data(given.texts, given.labels * 0, groups=given.groups), 0, OPTIONS))
+    with pytest.raises(UserError, match="trained by logfm"):
+        list(lastlayer.run(Words(), given, 0, {}))
+    vectors = np.zeros((3, 2), dtype=np.float32)
+    with pytest.raises(UserError, match="train part holds no anomaly"):
+        logistic(vectors, np.zeros(3, dtype=np.int8), vectors)
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """A contestant over a tiny encoder of ours with random weights."""
+    from logfm.configs.schema.pretrain import ModelConfig
+    from logfm.configs.schema.tokenizer import TokenizerConfig
+    from logfm.corpus import Corpus, build
+    from logfm.embeddings import LogEncoder
+    from logfm.pretrain.export import write_encoder
+    from logfm.pretrain.model import build as build_model
+    from logfm.tokenizer import LogTokenizer, train
+
+    root = tmp_path_factory.mktemp("encoder")
+    build([write_log(root / "app.log", log_lines(300))], root / "corpus", workers=1)
+    train(Corpus.open(root / "corpus"), root / "tokenizer", TokenizerConfig(vocab_size="auto", vocab_size_limit=448))
+    tokenizer = LogTokenizer.load(root / "tokenizer")
+    config = ModelConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64, max_tokens=128)
+    (root / "encoder").mkdir()
+    write_encoder(build_model(config, tokenizer.vocab_size, tokenizer.pad_id, seed=0), tokenizer, 128, root / "encoder")
+    contestant = Words()
+    contestant.pretrained = LogEncoder.load(root / "encoder")
+    contestant.encode = lambda texts, fit_on=(): contestant.pretrained.encode(texts)
+    return contestant
+
+
+def test_the_last_layer_learns(ours):
+    rows = list(lastlayer.run(ours, blocks(60, 3), 0, {"resamples": 100, "epochs": 30, "events": 6}))
+    assert by(rows, "pr_auc")[""] > 2 * by(rows, "prevalence")[""]
+    assert {row.metric for row in rows} <= set(lastlayer.META.metrics)
+
+
+def test_lanobert_judges_one_text_of_a_template_where_there_are_too_many(ours):
+    from logfm.evaluation.tasks import anomaly
+
+    options = {"heads": ("nearest", "lanobert"), "resamples": 100, "baselines": False, "lanobert_texts": 30}
+    rows = list(anomaly.run(ours, blocks(), 0, options))
+    assert any("one text of each of 2 value-masked templates" in row.note for row in rows)
+    rows = list(anomaly.run(ours, blocks(), 0, options | {"lanobert_texts": 1}))
+    assert any("left out: lanobert" in row.note for row in rows) and "lanobert" not in by(rows, "pr_auc")
