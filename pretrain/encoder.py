@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from logfm.errors import UserError
 from logfm.pretrain.decoder import MaskDecoder, load_decoder
-from logfm.pretrain.encoder_folder import check_folder, identity, trained_tokens
+from logfm.pretrain.encoder_folder import check_folder, check_tokenizer, identity, trained_tokens
 from logfm.pretrain.forward import layer_states, predictions
 from logfm.pretrain.packing import Packed, cut_by_tokens, pack
 from logfm.tokenizer import LogTokenizer
@@ -153,7 +153,7 @@ def load_encoder(folder: str | Path, bf16: bool = False, device: str = "cpu") ->
     """Open an encoder folder; with `bf16` its products are in bfloat16, its vectors float32 all the same.
 
     Raises:
-        UserError: not an encoder folder, damaged weights, or a tokenizer of another vocabulary size.
+        UserError: not an encoder folder, damaged weights, or another tokenizer.
     """
     path = Path(folder)
     check_folder(path)
@@ -165,6 +165,7 @@ def load_encoder(folder: str | Path, bf16: bool = False, device: str = "cpu") ->
         raise UserError(f"cannot read the encoder ({type(error).__name__})", path) from error
     if model.config.vocab_size != tokenizer.vocab_size:
         raise UserError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}", path)
+    check_tokenizer(path, tokenizer.hash)
     decoder = load_decoder(path, model.config.hidden_size)
     if decoder is not None:
         decoder.to(device)

@@ -7,6 +7,7 @@ from logfm.artifacts import digest, file_hash
 from logfm.errors import UserError
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+TOKENIZER_HASH = "logfm_tokenizer"  # a key of config.json
 _LIMITS = "sentence_bert_config.json"
 
 
@@ -18,6 +19,17 @@ def check_folder(folder: Path) -> None:
     """
     if not (folder / WEIGHTS).is_file() or not (folder / CONFIG).is_file():
         raise UserError("not an encoder folder (config.json and model.safetensors)", folder)
+
+
+def check_tokenizer(folder: Path, tokenizer_hash: str) -> None:
+    """Compare the folder's tokenizer with the one that its model was trained with, as far as the folder says which.
+
+    Raises:
+        UserError: it is another one, whatever its size.
+    """
+    known = json.loads((folder / CONFIG).read_bytes()).get(TOKENIZER_HASH, tokenizer_hash)
+    if known != tokenizer_hash:
+        raise UserError("the tokenizer is not the one that this encoder was trained with", folder, "Export it again.")
 
 
 def identity(folder: Path, tokenizer_hash: str) -> str:

@@ -16,6 +16,7 @@ from logfm.configs.schema.pretrain import ModelConfig
 from logfm.errors import UserError
 from logfm.extras import require
 from logfm.pretrain.decoder import MaskDecoder, build_decoder
+from logfm.pretrain.encoder_folder import TOKENIZER_HASH
 from logfm.pretrain.model import build
 from logfm.pretrain.onnx_files import INT8, ONNX, write_onnx
 from logfm.tokenizer import LogTokenizer
@@ -174,6 +175,7 @@ def write_encoder(
         # transformers imports DeepSpeed where it is installed, and that warns unless told.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     transformers_logging.disable_progress_bar()
+    setattr(model.config, TOKENIZER_HASH, tokenizer.hash)
     model.eval().save_pretrained(folder, safe_serialization=True)
     # safetensors writes for the owner alone; the encoder is as public as the files beside it.
     shutil.copymode(folder / "config.json", folder / "model.safetensors")

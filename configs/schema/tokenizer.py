@@ -89,7 +89,7 @@ class TokenizerConfig(Config):
     others."""
     max_repeats: Annotated[int, Field(ge=1)] = 4
     """Times that the text of a source is drawn at most, so that a small source counts beside large ones."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the draw."""
     policy: PolicyConfig = PolicyConfig()
     """How text is cut before byte pairs merge."""
@@ -104,5 +104,5 @@ class ExtensionConfig(Config):
     """Occurrences in the sample that a pair needs to become a token."""
     sample_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
     """UTF-8 bytes drawn for training, shared equally among the sources."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the draw."""

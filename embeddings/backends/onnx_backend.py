@@ -19,7 +19,7 @@ from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings.truncation import batches
 from logfm.errors import LogfmError, UserError
 from logfm.extras import require
-from logfm.pretrain.encoder_folder import CONFIG, WEIGHTS, check_folder, identity, trained_tokens
+from logfm.pretrain.encoder_folder import CONFIG, WEIGHTS, check_folder, check_tokenizer, identity, trained_tokens
 from logfm.pretrain.onnx_files import INT8, ONNX, WEIGHTS_KEY, output_names
 from logfm.tokenizer import LogTokenizer
 
@@ -108,6 +108,7 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
     if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != file_hash(folder / WEIGHTS):
         raise UserError("the ONNX file was written from other weights", path, "Export the encoder again.")
     tokenizer = LogTokenizer.load(folder)
+    check_tokenizer(folder, tokenizer.hash)
     sizes = json.loads((folder / CONFIG).read_bytes())
     return OnnxRunner(
         session=session,

@@ -247,3 +247,15 @@ def test_a_missing_package_is_named_at_the_door(folder, tmp_path, monkeypatch):
     for step in (lambda: LogEncoder.load(folder, backend="onnx"), lambda: write_onnx(folder)):
         with pytest.raises(UserError, match=r'pip install "logfm\[onnx\]"'):
             step()
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_a_folder_whose_tokenizer_is_not_the_models_own_is_refused(folder, tmp_path, backend):
+    out = tmp_path / "encoder"
+    shutil.copytree(folder, out)
+    config = json.loads((out / "config.json").read_bytes())
+    # As if another tokenizer of the same size had been copied in: the hash is of the one that it was trained with.
+    assert config["logfm_tokenizer"] == LogEncoder.load(folder).pretrained.tokenizer.hash
+    (out / "config.json").write_text(json.dumps(config | {"logfm_tokenizer": "0" * 64}))
+    with pytest.raises(UserError, match="not the one that this encoder was trained with"):
+        LogEncoder.load(out, backend=backend)
