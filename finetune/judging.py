@@ -29,14 +29,19 @@ def choose_threshold(scores: Floats, attack: NDArray[np.bool_], config: Training
 
     It lies half-way between two scores, so that rounding doesn't move anything across it.
     """
-    values = np.unique(np.asarray(scores, dtype=np.float64))
+    values, places = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
     borders = np.concatenate(([values[0] - 1e-6], (values[:-1] + values[1:]) / 2, [values[-1] + 1e-6]))
+    right = _above(places[attack], len(values))
+    wrong = _above(places[~attack], len(values))
     if config.threshold == "max_f1":
-        return float(borders[int(np.argmax([f1(scores > border, attack) for border in borders]))])
-    normal = np.sort(np.asarray(scores, dtype=np.float64)[~attack])
-    allowed = int(config.false_positive_rate * len(normal))
-    above = [len(normal) - int(np.searchsorted(normal, border, side="right")) for border in borders]
-    return float(borders[next(i for i, count in enumerate(above) if count <= allowed)])
+        return float(borders[int(np.argmax(2 * right / (right + wrong + attack.sum())))])
+    return float(borders[int(np.argmax(wrong <= int(config.false_positive_rate * wrong[0])))])
+
+
+def _above(places: NDArray[np.int64], values: int) -> NDArray[np.int64]:
+    """How many scores lie above each border, the lowest border first; int64 (values + 1,)."""
+    counts = np.bincount(places, minlength=values)
+    return np.append(counts[::-1].cumsum()[::-1], 0)
 
 
 def f1(called: NDArray[np.bool_], attack: NDArray[np.bool_]) -> float:

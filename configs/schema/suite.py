@@ -84,7 +84,8 @@ class SuiteSpec(Config):
     title: str
     """What it is for, in a line."""
     tasks: dict[str, dict[str, object]]
-    """Task names, each with its options (its caps, for one); `{}` for the defaults."""
+    """Task names, each with its options (its caps, for one); `{}` for the defaults. `seeds` (at most the suite's) and
+    `baselines` (of the suite's) among them stand for the suite's own."""
     data: tuple[str, ...] | None = None
     """Names of data sets; None for all that fit the tasks and are at hand."""
     seeds: int = Field(5, ge=1)

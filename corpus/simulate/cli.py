@@ -13,7 +13,7 @@ def simulate_command(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     events: Annotated[
         int | None,
-        typer.Option("--events", help="Events, about; with --sessions: of a session. [default: 20000; 2640]"),
+        typer.Option("--events", help="Events, about; of each session. [default: 20000; 2640]"),
     ] = None,
     attacks: Annotated[
         int | None, typer.Option("--attack", help="Attack runs, or sessions with an attack. [default: 1; 70]")

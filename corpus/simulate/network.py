@@ -128,7 +128,7 @@ def bucket_ends(file: str, time: int) -> tuple[str, str]:
     kind, _, host = file.removeprefix("browser/").removesuffix(".json").partition("_")
     web = kind == "web"
     name = f"aw-watcher-{'web-chrome' if web else 'window'}_{host}"
-    head = {
+    head: dict[str, object] = {
         "id": name,
         "created": moment(time).isoformat(),
         "name": None,

@@ -81,12 +81,8 @@ def _window(rng: Random, config: SessionsConfig) -> tuple[int, int]:
 
 def _attacks(rng: Random, config: SessionsConfig, tests: set[int], names: Sequence[str]) -> dict[int, str]:
     chosen = rng.sample(range(config.sessions), config.attack_sessions)
-    found: dict[int, str] = {}
-    for side in (True, False):
-        order = list(names)
-        rng.shuffle(order)
-        found |= {
-            number: order[turn % len(order)]
-            for turn, number in enumerate(one for one in chosen if (one in tests) == side)
-        }
-    return found
+    order = list(names)
+    rng.shuffle(order)
+    # First one split, then the other, without beginning anew: few attacks still have as many scenarios as can be.
+    chosen.sort(key=lambda number: number in tests)
+    return {number: order[turn % len(order)] for turn, number in enumerate(chosen)}

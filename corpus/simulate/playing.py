@@ -28,7 +28,9 @@ from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import Process, World, guid
 
 SECOND = 1_000_000
-_CALLER = re.compile(r"^(?:Accepted|Failed|Connection closed|Did not).*? (?:from )?(\d+\.\d+\.\d+\.\d+) port")
+_QUICK = 5.0
+"""Waits up to this many seconds take their time whatever the pace."""
+_CALLER = re.compile(r"^(?:Accepted|Failed|Connection closed|Did not).*? (?:from )?(\d+\.\d+\.\d+\.\d+) port (\d+)")
 
 
 class Player:
@@ -57,7 +59,8 @@ class Player:
             if event.chance < 1 and self.rng.random() >= event.chance:
                 continue
             for _ in range(self.rng.randint(*event.repeat)):
-                self.time += int(self.rng.uniform(*event.after) * self.pace * SECOND)
+                pace = self.pace if event.after[1] > _QUICK else 1.0
+                self.time += int(self.rng.uniform(*event.after) * pace * SECOND)
                 _PLAY[type(event)](self, event)
 
     def put(self, file: str, body: str | dict[str, Any], time: int | None = None) -> None:
@@ -119,10 +122,11 @@ class Player:
             self.look_up(name, host, answer=address)
             self.put(WINDOWS, windows.looked_up(self.world, self.time, process, name, address))
         self.time += self.rng.randrange(2_000, 90_000)
-        self.put(WINDOWS, windows.connected(self.world, self.rng, self.time, process, (name, address), event.port))
+        body = windows.connected(self.world, self.rng, self.time, process, (name, address), event.port)
+        self.put(WINDOWS, body)
         if self.wide:
-            volume = self.rng.randint(*event.sent), self.rng.randint(*event.received)
-            wide.flow(self, self.world.hosts[host].address, (name, address), event.port, volume)
+            ends = (self.world.hosts[host].address, address, int(body["SourcePort"]), event.port)
+            wide.flow(self, ends, name, (self.rng.randint(*event.sent), self.rng.randint(*event.received)))
 
     def write(self, event: FileEvent) -> None:
         """Write a file."""
@@ -155,7 +159,7 @@ class Player:
         if self.wide and machine and event.type in (3, 10) and machine.name != host:
             volume = (self.rng.randint(1500, 9000), self.rng.randint(1500, 9000))
             port = 3389 if event.type == 10 else 445
-            wide.flow(self, machine.address, (host, self.world.hosts[host].address), port, volume)
+            wide.flow(self, (machine.address, self.world.hosts[host].address, wide.any_port(self), port), host, volume)
         body = windows.logged_on(self.world, self.rng, self.time, host, user, event.type, source, failed=event.failed)
         self.put(WINDOWS, body)
         known = self.world.users.get(user)
@@ -189,8 +193,8 @@ class Player:
         if self.wide:
             wide.audited(self, host, message)
         if self.wide and (caller := _CALLER.search(message)):
-            volume = (self.rng.randint(1500, 4000), self.rng.randint(2000, 5000))
-            wide.flow(self, caller[1], ("", self.world.hosts[host].address), 22, volume)
+            ends = (caller[1], self.world.hosts[host].address, int(caller[2]), 22)
+            wide.flow(self, ends, "", (self.rng.randint(1500, 4000), self.rng.randint(2000, 5000)))
 
     def request(self, event: WebEvent) -> None:
         """Leave a request in the access log."""
@@ -201,8 +205,9 @@ class Player:
         self.put(WEB, line)
         if self.wide:
             site = f"www.{self.world.company}.example"
-            volume = (300 + len(request[1]) + (event.method == "POST") * self.rng.randint(100, 3000), size + 300)
-            wide.flow(self, who[0], (site, self.world.addresses[site]), 443, volume)
+            sent = 300 + len(request[1]) + (event.method == "POST") * self.rng.randint(100, 3000)
+            ends = (who[0], self.world.addresses[site], wide.any_port(self), 443)
+            wide.flow(self, ends, site, (sent, size + 300))
 
     def query(self, event: DnsEvent) -> None:
         """Look up a name, by itself."""

@@ -18,6 +18,10 @@ _SOURCES = {"windows": 1.0, "linux": 0.35, "web": 0.3, "dns": 0.5}
 _OWN = 0.72
 """The part of the routines of workstations that is the session's own user's; the rest is the others'."""
 _BURSTS = 4
+_WITH_ATTACK = 0.15
+"""How probably a burst of a session with an attack lies at one of its steps."""
+_NEAR, _WIDTH = 0.35, 0.02
+"""The part of the routines that lies in bursts, and a burst's standard deviation as a part of the session."""
 _ATTACK_SHARE = 0.8
 _MOST_OF = 0.6
 """The part of a session's events beyond which an attack gets company however many events were planned."""
@@ -39,7 +43,8 @@ def play_session(world: World, config: SessionsConfig, session: Session, scenari
     records = [(one.time, number, one) for number, one in enumerate(attack)]
     wanted = max(session.events, int(len(attack) / _MOST_OF))
     number = len(records)
-    for routine, key, time, own in _routines(rng, world, config, session):
+    bursts = _bursts(rng, session, attack)
+    for routine, key, time, own in _routines(rng, world, config, session, bursts):
         if number >= wanted:
             break
         fixed = {name: cast[name] for name in own}
@@ -52,7 +57,7 @@ def play_session(world: World, config: SessionsConfig, session: Session, scenari
 
 
 def _routines(
-    rng: Random, world: World, config: SessionsConfig, session: Session
+    rng: Random, world: World, config: SessionsConfig, session: Session, bursts: Sequence[int]
 ) -> Iterator[tuple[Routine, str, int, Sequence[str]]]:
     """Routines to play, without end: with a key, a time, and the identities that are the session's."""
     role = world.users[session.user].role
@@ -61,12 +66,12 @@ def _routines(
     ]
     weights = [one.weight * _SOURCES.get(one.source, 1.0) for one in ready]
     length = session.end - session.start
-    bursts = [rng.uniform(0.0, 0.97) for _ in range(_BURSTS)]
     count = 0
     while True:
         routine = rng.choices(ready, weights)[0]
-        near = rng.random() < 0.35
-        share = min(0.98, max(0.0, rng.gauss(rng.choice(bursts), 0.012))) if near else rng.uniform(0.0, 0.98)
+        time = session.start + int(rng.uniform(0.0, 0.98) * length)
+        if rng.random() < _NEAR:
+            time = min(session.end - 1, max(session.start, rng.choice(bursts) + int(rng.gauss(0, _WIDTH) * length)))
         own: Sequence[str] = ()
         if rng.random() < _OWN and routine.role in ("any", role):
             own = ("user", "host", "address", "sid", "vpn_address")
@@ -76,7 +81,17 @@ def _routines(
             own = (*own, "domain", "domain_address", "visitor", "agent", "server", "server_address", "linux",
                    "linux_address", "account", "helper")  # fmt: skip
         count += 1
-        yield routine, f"{count}/{routine.name}", session.start + int(share * length), own
+        yield routine, f"{count}/{routine.name}", time, own
+
+
+def _bursts(rng: Random, session: Session, attack: Sequence[Record]) -> list[int]:
+    """Times around which more goes on. Much goes on where an attack does too: by itself a lull would tell of it."""
+    length = session.end - session.start
+    steps = list({one.truth.step: one.time for one in attack}.values())
+    return [
+        rng.choice(steps) if rng.random() < _WITH_ATTACK and steps else session.start + int(rng.random() * length)
+        for _ in range(_BURSTS)
+    ]
 
 
 def _play(world: World, routine: Routine, key: str, time: int, fixed: dict[str, str]) -> list[Record]:

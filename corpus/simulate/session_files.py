@@ -19,17 +19,17 @@ _BUCKETS = "browser/"
 
 
 def write_session(records: Sequence[Record], session: Session, seed: int, logs: Path) -> list[Row]:
-    """Write the files of a session below `logs/NAME`.
+    """Write the files of a session, below `logs/SOURCE/NAME`.
 
     Returns the events in order of time: id, file below `logs`, offset in bytes, and truth.
     """
-    folder = logs / session.name
     rows: list[Row] = []
     files: dict[str, _File] = {}
     for record in records:
+        folder, _, rest = record.file.partition("/")
+        name = f"{folder}/{session.name}/{rest}"
         if record.file not in files:
-            files[record.file] = _File(folder / record.file, record.file, session, seed)
-        name = f"{session.name}/{record.file}"
+            files[record.file] = _File(logs / name, record.file, session, seed)
         offset = files[record.file].add(record)
         rows.append((event_id(name, offset), name, offset, record.truth))
     for file in files.values():

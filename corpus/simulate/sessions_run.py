@@ -1,8 +1,8 @@
-"""The stage of `logfm simulate --sessions`: a folder of logs a session, and the truth of all beside them."""
+"""The stage of `logfm simulate --sessions`: files of logs for each session, and the truth of all beside them."""
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import cache, partial
 from itertools import islice
@@ -58,7 +58,7 @@ _AHEAD = 4
 
 
 def simulate_sessions(config: SessionsConfig, out: Path, workers: int | None = None) -> Manifest:
-    """Write sessions to `out/logs/NAME`, the truth of their events and of themselves beside; a finished `out` stays.
+    """Write sessions to `out/logs/SOURCE/NAME`, their truth beside; a finished `out` stays.
 
     `truth.parquet` has a row for every event, `sessions.parquet` for every session. The same configuration gives the
     same bytes, whatever the number of `workers` (processes; by default one a core).
@@ -101,7 +101,7 @@ def _run(config: SessionsConfig, scenarios: Sequence[Scenario], folder: Path, wo
             row = _summary(session, table)
             summaries.append(row)
             techniques |= set(row["techniques"])
-            counts.update(name.partition("/")[2] for name in table["file"].to_pylist())
+            counts.update(source_of(name) for name in table["file"].to_pylist())
             labels[row["label"]] += 1
             labels["attack events"] += row["attack_events"]
     pq.write_table(pa.Table.from_pylist(summaries, schema=SESSIONS_SCHEMA), folder / SESSIONS)
@@ -110,17 +110,15 @@ def _run(config: SessionsConfig, scenarios: Sequence[Scenario], folder: Path, wo
         "attack_sessions": labels["attack"],
         "events": sum(counts.values()),
         "attack_events": labels["attack events"],
-        "sources": dict(sorted(_by_source(counts).items())),
+        "sources": dict(sorted(counts.items())),
         "techniques": len(techniques),
     }
 
 
-def _by_source(counts: Mapping[str, int]) -> Counter[str]:
-    """Events by source: the browser's files are named by host."""
-    total: Counter[str] = Counter()
-    for name, count in counts.items():
-        total[f"{name.partition('_')[0]}.json" if name.startswith("browser/") else name] += count
-    return total
+def source_of(file: str) -> str:
+    """The source of a file below `logs`, such as `linux/auth.log`: sessions and hosts are left out."""
+    folder, _, name = file.split("/")
+    return f"{folder}/{name.partition('_')[0]}.json" if folder == "browser" else f"{folder}/{name}"
 
 
 def make_session(config: SessionsConfig, logs: str, session: Session) -> pa.Table:

@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 SECOND = 1_000_000
 
 
+def any_port(player: "Player") -> int:
+    """A port of a client."""
+    return player.rng.randrange(49152, 65536)
+
+
 def flow(
     player: "Player",
-    client: str,
-    to: tuple[str, str],
-    port: int,
+    ends: tuple[str, str, int, int],
+    name: str,
     volume: tuple[int, int],
     protocol: str = "tcp",
     *,
     blocked: bool = False,
 ) -> None:
-    """Leave a conversation of an address with a name and address, in packets and at the firewall."""
-    if not player.wide:
-        return
-    name, address = to
-    ends = (client, address, player.rng.randrange(49152, 65536), port)
-    inside = client.startswith("10."), address.startswith("10.")
+    """Leave a conversation in packets and at the firewall: `ends` is client, server and their ports, `name` the
+    server's."""
+    inside = ends[0].startswith("10."), ends[1].startswith("10.")
     if inside[0] != inside[1]:
         line = network.firewall_line(player.rng, player.time, ends, out=inside[0], blocked=blocked, protocol=protocol)
         player.put(network.FIREWALL, line)
@@ -70,7 +71,8 @@ def exchange(player: "Player", event: TrafficEvent) -> None:
     if name != address and machine:
         player.look_up(name, client, answer=address)
     volume = player.rng.randint(*event.sent), player.rng.randint(*event.received)
-    flow(player, source, (name, address), event.port, volume, event.protocol, blocked=event.blocked)
+    ends = (source, address, any_port(player), event.port)
+    flow(player, ends, name, volume, event.protocol, blocked=event.blocked)
 
 
 def browse(player: "Player", event: BrowseEvent) -> None:
@@ -88,9 +90,10 @@ def browse(player: "Player", event: BrowseEvent) -> None:
         player.look_up(name, host, answer=address)
         player.put(WINDOWS, windows.looked_up(player.world, player.time, process, name, address))
     player.time += player.rng.randrange(2_000, 90_000)
-    player.put(WINDOWS, windows.connected(player.world, player.rng, player.time, process, (name, address), 443))
-    volume = player.rng.randint(*event.sent), player.rng.randint(*event.received)
-    flow(player, player.world.hosts[host].address, (name, address), 443, volume)
+    body = windows.connected(player.world, player.rng, player.time, process, (name, address), 443)
+    player.put(WINDOWS, body)
+    ends = (player.world.hosts[host].address, address, int(body["SourcePort"]), 443)
+    flow(player, ends, name, (player.rng.randint(*event.sent), player.rng.randint(*event.received)))
 
 
 def look_at(player: "Player", event: FocusEvent) -> None:

@@ -119,9 +119,9 @@ def make_world(seed: int, workstations: int) -> World:
                 owner = owners.get(host.name, "Administrator") if short in ("explorer", "taskhost") else "SYSTEM"
                 processes[host.name, short] = _boot(rng, host.name, image, owner)
     surroundings = _surroundings(seed, addresses)
-    for host in owners:
+    for name, owner in owners.items():
         for short, image in pools.USER_PROCESSES.items():
-            processes[host, short] = _boot(stream(seed, host, short), host, image, owners[host])
+            processes[name, short] = _boot(stream(seed, name, short), name, image, owner)
     return World(seed, company, users, hosts, domains, addresses, visitors, agents, processes, surroundings)
 
 

@@ -1,8 +1,8 @@
 """What needs no encoder: most anomalies of the public sets are not sequential, and counting finds them.
 
 New templates, lengths, count vectors and n-grams are the detectors of Landauer et al. ("A critical review of common
-log data sets used for evaluation of sequence-based anomaly detection techniques", 2023). Templates come from a Drain
-that reads train alone; a test message that fits none of them is new.
+log data sets used for evaluation of sequence-based anomaly detection techniques", 2023). Templates come with the data,
+or from a Drain that reads train alone; a test message that fits none of them is new.
 """
 
 from collections import Counter
@@ -17,11 +17,13 @@ from logfm.evaluation.anomaly.cases import Case
 from logfm.evaluation.anomaly.windows import Rows, Sequences
 from logfm.evaluation.headers import split_header
 from logfm.evaluation.stats import Floats
+from logfm.evaluation.suite.task import Data
 from logfm.extras import require
 
 Keys = NDArray[np.int64]
 NEW = -1
 _VARIANCE = 0.95
+_DECIMALS = 9
 # Distances of all pairs are taken in blocks of about so many numbers.
 _BLOCK = 1 << 22
 
@@ -35,9 +37,15 @@ class Scored:
     test: Floats
 
 
-def baselines(case: Case, texts: Sequence[str]) -> Iterator[Scored]:
-    """Every baseline over the sequences of a case, fitted on train's normal sequences."""
-    keys = train_keys(texts, case.train.events)
+def baselines(case: Case, data: Data) -> Iterator[Scored]:
+    """Every baseline over the sequences of a case, fitted on train's normal sequences.
+
+    Templates that came with the data are taken; those that a Drain found in all of it are not.
+    """
+    if data.templates is not None and data.spec.options.get("templates") != "drain":
+        keys = given_keys(data.templates, case.train.events)
+    else:
+        keys = train_keys(data.texts, case.train.events)
     known, parts = case.normal, (case.validation, case.test)
     if not len(known):
         return
@@ -81,6 +89,14 @@ def train_keys(texts: Sequence[str], train: Rows, config: TemplateConfig | None 
             cluster = miner.tree_search(miner.root_node, tokens(message), config.similarity, False)
             found[text] = NEW if cluster is None else int(cluster.cluster_id)
     return np.array([found[text] for text in texts], dtype=np.int64)
+
+
+def given_keys(templates: Sequence[str], train: Rows) -> Keys:
+    """A number for each given template, int64 (templates,); NEW for one that no row of `train` has."""
+    known: dict[str, int] = {}
+    for row in train:
+        known.setdefault(templates[row], len(known))
+    return np.array([known.get(template, NEW) for template in templates], dtype=np.int64)
 
 
 def new_templates(normal: Sequences, judged: Sequences, keys: Keys) -> Floats:
@@ -158,6 +174,9 @@ def count_residuals(normal: Floats, judged: Sequence[Floats]) -> list[Floats]:
     kept = axes[: int(np.searchsorted(variance, _VARIANCE * variance[-1]) + 1)] if variance[-1] > 0 else axes[:0]
     found = []
     for counts in judged:
-        away = counts * weight - centre
-        found.append(((away - away @ kept.T @ kept) ** 2).sum(axis=1))
+        different, of = np.unique(counts, axis=0, return_inverse=True)
+        away = different * weight - centre
+        residuals = ((away - away @ kept.T @ kept) ** 2).sum(axis=1)
+        # Sequences within the subspace differ by rounding alone; noise must not rank them.
+        found.append(np.round(residuals, _DECIMALS)[of.reshape(-1)])
     return found

@@ -46,8 +46,8 @@ def make_case(data: Data, seed: int, config: SplitConfig | None = None, rows: Ro
     taken = np.arange(len(data.texts)) if rows is None else rows
     split = _split(data, unit, columns, seed, config, taken)
     cut = cutter(data, unit, columns)
-    parts = [cut(taken[part]) for part in split.parts]
-    return Case(*parts, rule=f"split {split.rule}, sequences by {_named(unit, data)}")
+    train, validation, test = (cut(taken[part]) for part in split.parts)
+    return Case(train, validation, test, rule=f"split {split.rule}, sequences by {_named(unit, data)}")
 
 
 def unit_of(data: Data) -> UnitConfig:

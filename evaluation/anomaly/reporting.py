@@ -47,7 +47,7 @@ def chosen(found: Sequence[Scored], figures: Sequence[float]) -> Scored:
 def measured(
     scored: Scored, case: Case, copies_of_train: NDArray[np.bool_], seed: int, resamples: int
 ) -> Iterator[Measurement]:
-    """Every metric on the test; the leading ones again on what is no copy of train, where enough of both classes is left."""
+    """Every metric on the test; the leading ones again without copies of train, where enough is left."""
     limits = thresholds(scored.validation, case.validation.labels)
     statistics = StatisticsConfig(resamples=resamples)
     yield from measure(

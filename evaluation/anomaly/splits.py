@@ -46,10 +46,10 @@ def by_time(times: NDArray[np.float64], config: SplitConfig | None = None) -> Sp
     for share in (config.train, config.train + config.validation):
         cut = round(share * len(order))
         cuts.append(int(np.searchsorted(ordered, ordered[min(cut, len(order) - 1)], side="left")))
-    parts = [np.sort(part) for part in np.split(order, cuts)]
-    if not all(map(len, parts)):
+    train, validation, test = (np.sort(part) for part in np.split(order, cuts))
+    if not (len(train) and len(validation) and len(test)):
         raise UserError("too few different times to tell train, validation and test apart", f"{len(times)} events")
-    return checked(Split(*parts, rule="by time"), times=times)
+    return checked(Split(train, validation, test, rule="by time"), times=times)
 
 
 def by_entity(entities: Sequence[str], labels: NDArray[np.int8], seed: int, config: SplitConfig | None = None) -> Split:
@@ -76,8 +76,8 @@ def by_entity(entities: Sequence[str], labels: NDArray[np.int8], seed: int, conf
             # Strata of one or two entities can leave a part empty: take from the fullest.
             fullest = np.flatnonzero(part_of == np.bincount(part_of, minlength=3).argmax())
             part_of[rng.choice(fullest)] = part
-    parts = [np.flatnonzero(part_of[codes] == part) for part in range(3)]
-    return checked(Split(*parts, rule="by entity"), entities=entities)
+    train, validation, test = (np.flatnonzero(part_of[codes] == part) for part in range(3))
+    return checked(Split(train, validation, test, rule="by entity"), entities=entities)
 
 
 def by_first(entities: Sequence[str], times: NDArray[np.float64] | None, config: SplitConfig | None = None) -> Split:
@@ -96,8 +96,10 @@ def by_first(entities: Sequence[str], times: NDArray[np.float64] | None, config:
     if len(number) < 3:
         raise UserError("a split by entity needs three of them", f"found {len(number)}", "Split by time instead.")
     part_of = _dealt(len(number), config)[np.array([number[entity] for entity in entities])]
-    parts = [np.flatnonzero(part_of == part) for part in range(3)]
-    return checked(Split(*parts, rule="by entity, in the order of their first events"), entities=entities)
+    train, validation, test = (np.flatnonzero(part_of == part) for part in range(3))
+    return checked(
+        Split(train, validation, test, rule="by entity, in the order of their first events"), entities=entities
+    )
 
 
 def checked(split: Split, entities: Sequence[str] | None = None, times: NDArray[np.float64] | None = None) -> Split:

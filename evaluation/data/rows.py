@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -106,6 +106,38 @@ def stripped(value: Any, drop: Collection[str], depth: int = DEEPEST) -> Any:
 def dropped(spec: DataSpec) -> frozenset[str]:
     """The names that are taken out of every record, in lower case."""
     return frozenset(name.lower() for name in spec.drop)
+
+
+def only_drops(spec: DataSpec, possible: Collection[str]) -> None:
+    """What a reader of raw lines can take out of them.
+
+    Raises:
+        UserError: `drop` names something else, which would stay in the line.
+    """
+    for name in dropped(spec) - {one.lower() for one in possible}:
+        raise UserError(f"the reader {spec.reader} cannot drop {name} from a raw line", spec.name)
+
+
+def watched(spec: DataSpec, records: Iterable[Any]) -> Iterator[Any]:
+    """The records as they come.
+
+    Raises:
+        UserError: at the end, if a name in `drop` was in none of them: misspelt, it would let a label through.
+    """
+    unseen = set(dropped(spec))
+    for one in records:
+        if unseen:
+            unseen -= _keys(one)
+        yield one
+    if unseen:
+        raise UserError("a field to drop is in no record", min(unseen), f"Correct `drop` of {spec.name}.")
+
+
+def _keys(value: Any, depth: int = DEEPEST) -> set[str]:
+    """The keys at any depth that is read, in lower case."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = {str(key).strip().lower() for key in value} if isinstance(value, dict) else set()
+    return own.union(*(_keys(one, depth - 1) for one in inner)) if depth else own
 
 
 def as_text(value: Any) -> str:

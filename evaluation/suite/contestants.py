@@ -39,6 +39,8 @@ class Pretrained:
     loaded: "LogEncoder | None" = field(default=None, repr=False)
     role: str = "encoder"
     """`encoder` for one that was asked for, `baseline` for one that a suite adds."""
+    baseline: str = ""
+    """What the suite calls it, if it is one."""
     _failures: int = 0
     _reason: str = ""
 
@@ -95,6 +97,7 @@ class Tfidf:
     name: str
     tokens: Literal["words", "letters"] = "words"
     role: str = "encoder"
+    baseline: str = ""
     pretrained: None = None
 
     @property
@@ -128,6 +131,7 @@ class Random:
     name: str
     dim: int = 256
     role: str = "encoder"
+    baseline: str = ""
     pretrained: None = None
 
     @property
@@ -175,7 +179,7 @@ def open_contestants(
     for uri in baselines:
         try:
             one = _open(uri, None, cache)
-            one.role = "baseline"
+            one.role, one.baseline = "baseline", uri
             contestants.setdefault(one.hash, one)
         except UserError as error:
             say(f"left out: the baseline {uri}: {error}")

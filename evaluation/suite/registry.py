@@ -2,19 +2,22 @@
 
 import difflib
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, TypeVar, cast
 
-from logfm.artifacts import file_hash
+from logfm.artifacts import digest, file_hash
 from logfm.configs.base import RECIPES, load
 from logfm.configs.schema.suite import DataSpec, SuiteSpec
 from logfm.errors import UserError
 from logfm.evaluation.suite.task import Data, Task
 
 _DATA, _SUITES = RECIPES / "evaluation" / "data", RECIPES / "evaluation" / "suites"
+_ROOM = "logfm.evaluation."
 Known = TypeVar("Known")
 
 
@@ -38,7 +41,7 @@ class Registry:
     suites: Mapping[str, SuiteSpec]
     load: Load
     codes: Mapping[str, str] = field(default_factory=dict)
-    """Hash of each task's own source: part of a cell's key."""
+    """Hash of each task's source: part of a cell's key."""
 
     def suite(self, name: str) -> SuiteSpec:
         """A suite by its name, or by the path of a YAML file; its tasks and data sets are known.
@@ -96,8 +99,24 @@ def _tasks() -> tuple[dict[str, Task], dict[str, str]]:
         module: Any = import_module(f"{package.__name__}.{found.name}")
         if hasattr(module, "META") and hasattr(module, "run"):
             tasks[module.META.name] = cast("Task", module)
-            codes[module.META.name] = file_hash(Path(module.__file__))
+            codes[module.META.name] = _code_hash(module)
     return tasks, codes
+
+
+def _code_hash(module: ModuleType) -> str:
+    """Hash of a task's source and of what it imports from this room, whose changes can change scores."""
+    sources: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        one = waiting.pop()
+        if one.__name__ in sources or one.__file__ is None:
+            continue
+        sources[one.__name__] = file_hash(Path(one.__file__))
+        names = {
+            str(getattr(value, "__module__", None) or getattr(value, "__name__", "")) for value in vars(one).values()
+        }
+        waiting += [sys.modules[name] for name in names if name.startswith(_ROOM) and name in sys.modules]
+    return digest(sources)
 
 
 def _named(kind: type[Any], folders: Sequence[Path]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def view(result: Result) -> dict[str, Any]:
         "css_hash": f"sha256-{digest}",
         "document": result.document,
         "encoders": list(colours.items()),
-        "asked": {row.encoder for row in result.rows if row.role == "encoder"},
+        "asked": _asked(result.rows),
         "boards": result.boards,
         "standings": _standings(result.boards),
         "tasks": [_task(result, meta, colours) for meta in result.tasks.values() if _has(result, meta)],
@@ -81,11 +81,15 @@ def view(result: Result) -> dict[str, Any]:
     }
 
 
+def _asked(rows: Iterable[Row]) -> list[str]:
+    """The encoders that a run was asked for; rows of data that is not at hand name none."""
+    return list(dict.fromkeys(row.encoder for row in rows if row.role == "encoder" and row.encoder))
+
+
 def _colours(result: Result) -> dict[str, str]:
     names = dict.fromkeys(one.encoder for board in result.boards for one in board.standings)
     names |= dict.fromkeys(name for column in result.scores.values() for name in column)
-    asked = [row.encoder for row in result.rows if row.role == "encoder"]
-    order = [name for name in dict.fromkeys([*asked, *names]) if name in names]
+    order = [name for name in dict.fromkeys([*_asked(result.rows), *names]) if name in names]
     return {name: f"c{min(number, _COLOURS - 1)}" for number, name in enumerate(order)}
 
 
@@ -128,7 +132,7 @@ def _task(result: Result, meta: TaskMeta, colours: Mapping[str, str]) -> dict[st
         "chart": _chart(main, encoders, colours, meta.main_score),
         "verdicts": [(one, outcome(one)) for one in verdicts[:_MOST_COMPARISONS]],
         "more_verdicts": max(0, len(verdicts) - _MOST_COMPARISONS),
-        "summary": _summary(verdicts, {row.encoder for row in result.rows if row.role == "encoder"}),
+        "summary": _summary(verdicts, _asked(result.rows)),
         "roles": {key.data: next(iter(column.values())).rows[0].data_role for key, column in own.items()},
     }
 

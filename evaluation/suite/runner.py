@@ -27,6 +27,7 @@ from logfm.evaluation.suite.task import Data
 RUN = "run.json"
 CONTAMINATION = "contamination"
 _CELLS, _CACHE = "cells", "cache"
+_RESERVED = ("seeds", "baselines")
 ENGINES = ("local", "ray")
 Job = tuple[Cell, AnyContestant, Data]
 Execute = Callable[[list[Job]], Iterator[list[Row]]]
@@ -104,7 +105,8 @@ def _measured(plan: Plan, execute: Execute) -> list[Row]:
         raise UserError("no data folder", plan.suite.name, "Give --data DIR, or set LOGFM_DATA.")
     rows: list[Row] = []
     order = list(plan.registry.data if plan.suite.data is None else plan.suite.data)
-    total = len(plan.contestants) * sum(_seeds(plan, task) for spec in specs.values() for task in _of(plan, spec))
+    names = [task for spec in specs.values() for task in _of(plan, spec)]
+    total = sum(_seeds(plan, task) for task in names for one in plan.contestants if _takes_part(plan, task, one))
     with progress("evaluating", total=total) as advance:
         for spec in sorted(specs.values(), key=lambda one: order.index(one.name)):
             start = time.monotonic()
@@ -152,6 +154,11 @@ def _seeds(plan: Plan, task: str) -> int:
     return min(int(str(plan.suite.tasks[task].get("seeds", plan.seeds))), plan.seeds)
 
 
+def _takes_part(plan: Plan, task: str, contestant: AnyContestant) -> bool:
+    baselines = plan.suite.tasks[task].get("baselines")
+    return contestant.role == "encoder" or not isinstance(baselines, list) or contestant.baseline in baselines
+
+
 def _parts(data: Data, flags: Sequence[Flags | None]) -> list[tuple[str, Data]]:
     """The data set, and its events of templates that no contestant was trained on: the same ones for all of them."""
     any_seen = np.zeros(len(data.texts), dtype=bool)
@@ -168,9 +175,9 @@ def _jobs(
     jobs = []
     for name in names:
         meta = plan.registry.tasks[name].META
-        if condition and not meta.by_event:
+        if (condition and not meta.by_event) or not _takes_part(plan, name, contestant):
             continue
-        given = {key: value for key, value in plan.suite.tasks[name].items() if key != "seeds"}
+        given = {key: value for key, value in plan.suite.tasks[name].items() if key not in _RESERVED}
         options: dict[str, Any] = {**(meta.caps if plan.suite.capped else {}), **given}
         code = plan.registry.codes.get(name, "")
         for seed in range(_seeds(plan, name)):

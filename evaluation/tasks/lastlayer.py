@@ -21,7 +21,7 @@ META = TaskMeta(
     "training and gives the threshold. Scores without value-masked copies of train are given.",
     main_score="f1",
     metrics=METRICS | {"copies": "neither", "known_events": "neither"},
-    minutes=4,
+    minutes=2,
     caps={"epochs": 5, "sequences": 200, "events": 16},
     pretrained=True,
 )

@@ -44,7 +44,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     """Rank all different events for each description, and score the full ranking.
 
     An event is relevant that has the description or one that differs in values alone; intervals are clustered by
-    product, whose descriptions are alike.
+    product, whose descriptions are alike. Descriptions of rules (`data.classes` names them) hold no event's values.
 
     Raises:
         UserError: no descriptions.
@@ -63,7 +63,9 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     scores = _similarities(asked, targets, len(queries.rows), len(events))
     relevant = queries.classes[queries.rows][:, None] == queries.classes[None, :]
     yield from _measure(scores, relevant, sources[queries.rows], "", seed)
-    own = np.flatnonzero(_filled(queries, sentences))
+    kinds = data.classes or [""] * len(data.texts)
+    ruled = np.array([bool(kinds[row]) for row in events])
+    own = np.flatnonzero(_filled(queries, sentences) & ~ruled[queries.rows])
     if len(own):
         places = np.arange(len(own))
         scores, relevant = scores[own], relevant[own]

@@ -1,7 +1,7 @@
 """Pattern detection: are the five rows that fit a table worst known anomalies?"""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from logfm.embeddings.columns import COMMON, Columns, columns_of, free_texts, la
 from logfm.embeddings.held import first_of_equal
 from logfm.embeddings.patterns import isolation, principal
 from logfm.errors import UserError
-from logfm.evaluation.data.copies import Rows
-from logfm.evaluation.stats import Floats, cluster_draws, mean_estimate
+from logfm.evaluation.data.copies import Rows, masked
+from logfm.evaluation.stats import Estimate, Floats, estimate, ratio
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 from logfm.evaluation.vectors import Matrix
 from logfm.extras import require
@@ -36,7 +36,7 @@ META = TaskMeta(
     caps={"rows": 2000},
     lead=HYBRID,
 )
-_TOP, _SHARE, _LEAST = 5, 0.02, 5
+_TOP, _SHARE, _LEAST, _RESAMPLES = 5, 0.02, 5, 500
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -53,26 +53,50 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     tables = _tables(data, int(options.get("rows", 2000)), seed)
     if not tables:
         raise UserError(f"no source has {_LEAST} anomalies among enough other rows", data.spec.name)
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for rows in tables.values():
+    found: dict[str, list[dict[str, Estimate]]] = defaultdict(list)
+    for number, rows in enumerate(tables.values()):
         marks = np.asarray(data.labels)[rows] == 1
-        texts = [data.texts[row] for row in rows]
         for name, scores in _scores(contestant, data, rows, seed).items():
-            top, _ = first_of_equal(scores, texts, _TOP)
-            found[name].append((float(marks[top].mean()), _average_precision(marks, scores)))
+            found[name].append(_judged(scores, marks, [data.texts[row] for row in rows], [seed, number]))
     shares = [float((np.asarray(data.labels)[rows] == 1).mean()) for rows in tables.values()]
     note = f"tables: {', '.join(tables)}"[:300]
-    for name, pairs in found.items():
-        values = np.array(pairs)
-        yield _mean("hits", values[:, 0], name, note, seed)
-        yield _mean("average_precision", values[:, 1], name, note, seed)
+    for name, estimates in found.items():
+        for metric in estimates[0]:
+            value = float(np.mean([one[metric].value for one in estimates]))
+            replicates = np.mean([one[metric].replicates for one in estimates], axis=0)
+            whole = estimate(value, replicates, StatisticsConfig().confidence)
+            yield Measurement.of(metric, whole, len(tables), condition=name, note=note)
     yield Measurement("anomalous", float(np.mean(shares)), count=len(tables), note=note)
 
 
-def _mean(metric: str, values: Floats, condition: str, note: str, seed: int) -> Measurement:
-    draws = cluster_draws(len(values), StatisticsConfig().resamples, seed)
-    found = mean_estimate(values, np.arange(len(values)), draws, StatisticsConfig().confidence)
-    return Measurement.of(metric, found, len(values), condition=condition, note=note)
+def _judged(scores: Floats, marks: NDArray[np.bool_], texts: list[str], seed: Sequence[int]) -> dict[str, Estimate]:
+    """Hits in the top and average precision of one table. The bootstrap draws rows by their value-masked texts and
+    leaves the forest as it is."""
+    _, clusters = np.unique(masked(texts), return_inverse=True)
+    draws = np.random.default_rng([*seed, 2]).multinomial(
+        clusters.max() + 1, np.full(clusters.max() + 1, 1 / (clusters.max() + 1)), size=_RESAMPLES
+    )
+    order, _ = first_of_equal(scores, texts, len(texts))
+    present = draws[:, clusters[order]] > 0
+    top = present & (np.cumsum(present, axis=1) <= _TOP)
+    hits = ratio((top * marks[order]).sum(axis=1), top.sum(axis=1))
+    weights = draws[:, clusters].astype(np.float64)
+    precision = _average_precision(scores, marks, weights)
+    exact = _average_precision(scores, marks, np.ones((1, len(marks))))
+    return {
+        "hits": Estimate(float(marks[order[:_TOP]].mean()), np.nan, np.nan, hits),
+        "average_precision": Estimate(float(exact[0]), np.nan, np.nan, precision),
+    }
+
+
+def _average_precision(scores: Floats, marks: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Average precision for each row of weights (r, n), rows of equal score taken at once; float64 (r,)."""
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
+    everything = np.add.reduceat(weights[:, order], starts, axis=1)
+    positive = np.add.reduceat(weights[:, order] * marks[order], starts, axis=1)
+    precision = np.nan_to_num(ratio(np.cumsum(positive, axis=1), np.cumsum(everything, axis=1)))
+    return ratio((positive * precision).sum(axis=1), positive.sum(axis=1))
 
 
 def _tables(data: Data, size: int, seed: int) -> dict[str, Rows]:
@@ -138,8 +162,3 @@ def _dense(vectors: Matrix, seed: int) -> np.ndarray:
         return np.asarray(vectors.toarray(), dtype=np.float32)
     decomposition = require("sklearn.decomposition", "embed")
     return np.asarray(decomposition.TruncatedSVD(256, random_state=seed).fit_transform(vectors), dtype=np.float32)
-
-
-def _average_precision(marks: NDArray[np.bool_], scores: Floats) -> float:
-    metrics = require("sklearn.metrics", "embed")
-    return float(metrics.average_precision_score(marks, scores))

@@ -44,7 +44,7 @@ META = TaskMeta(
         "f1": "higher",
         "collapse": "lower",
     },
-    minutes=5,
+    minutes=3,
     caps={"size": 1_000, "fit_events": 10_000, "logbert_steps": 150, "epochs": 5, "events": 16},
     lead="nearest, 20 %",
 )

@@ -11,6 +11,7 @@ from logfm.errors import UserError
 from logfm.evaluation.data.copies import Rows, firsts, masked, one_of_each, sampled
 from logfm.evaluation.search import halves, search
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
+from logfm.evaluation.tasks.similarity import FEWEST, NO_COPIES
 
 _RECALL = SearchConfig().recall_at
 META = TaskMeta(
@@ -27,7 +28,6 @@ META = TaskMeta(
     caps={"queries": 1000, "lines": 24_000},
     by_event=True,
 )
-NO_COPIES = "no copies"
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -67,9 +67,13 @@ def _measure(
     places = np.arange(len(used))
     queries = places[: len(asked)]
     found = search(vectors, templates, queries, places[len(asked) :], SearchConfig(), StatisticsConfig(), seed)
-    note = f"{found.references} references; {sum(found.left_out.values())} lines had nothing to find"
+    told, count = len(set(found.templates.tolist())), len(found.queries)
+    note = f"{told} templates, {found.references} references; {sum(found.left_out.values())} lines had nothing to find"
     for name, estimate in found.metrics.items():
-        yield Measurement.of(name, estimate, len(found.queries), condition=condition, note=note)
+        if condition and told < FEWEST:
+            yield Measurement(name, estimate.value, count=count, condition=condition, note=f"{note}; no interval")
+        else:
+            yield Measurement.of(name, estimate, count, condition=condition, note=note)
     if not condition:
         copied = np.isin(hashes[asked], hashes[references])
         yield Measurement("copies", float(copied.mean()), count=len(asked), note="queries with a value-masked copy")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from logfm.configs.schema.evaluation import SimilarityConfig, StatisticsConfig
 from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import UserError
@@ -25,6 +27,8 @@ META = TaskMeta(
     by_event=True,
 )
 NO_COPIES = "no copies"
+FEWEST = 10
+"""Templates below which `no copies` has a value and no interval: a bootstrap over so few is too narrow."""
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -57,9 +61,13 @@ def _measure(
     count = int(options.get("pairs", SimilarityConfig().pairs))
     pairs = draw_pairs(templates, SimilarityConfig(pairs=count), seed)
     vectors = contestant.encode([data.texts[row] for row in paired], [data.texts[row] for row in others])
-    note = f"{len(paired)} lines of {pairs.templates} templates"
-    for name, estimate in similarity(vectors, pairs, StatisticsConfig(), seed).items():
-        yield Measurement.of(name, estimate, 2 * count, condition=condition, note=note)
+    told = len(np.unique(pairs.codes[pairs.positive[:, 0]]))
+    note = f"{len(paired)} lines of {pairs.templates} templates, {told} of them in pairs"
+    for name, found in similarity(vectors, pairs, StatisticsConfig(), seed).items():
+        if condition and told < FEWEST:
+            yield Measurement(name, found.value, count=2 * count, condition=condition, note=f"{note}: no interval")
+        else:
+            yield Measurement.of(name, found, 2 * count, condition=condition, note=note)
 
 
 def _most(options: Mapping[str, Any], name: str) -> int | None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from logfm.configs.schema.evaluation import StatisticsConfig
 from logfm.configs.schema.suite import TaskMeta
 from logfm.embeddings.columns import flat_values
 from logfm.embeddings.subsample import max_min
 from logfm.errors import UserError
 from logfm.evaluation.data.copies import Rows, sampled
 from logfm.evaluation.data.native.general import object_of
+from logfm.evaluation.stats import Floats, estimate
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 from logfm.evaluation.vectors import Matrix, unit_rows
 from logfm.extras import require
@@ -35,49 +37,66 @@ META = TaskMeta(
 )
 RANDOM, CLUSTERS = "random choice", "TF-IDF + k-means"
 _LONGEST = 4000
+_HALVES = 200
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
     """Choose events by the greedy Max-Min on the contestant's vectors, and beside it by the paper's two baselines.
 
-    `entities` are different values: of each column of JSON events, else words. `levenshtein` is the mean
-    edit distance in characters between two chosen events, and grows with their length, so that an encoder that likes
-    long lines wins it; `levenshtein_normalised` is its share of the longer one's length and is what is compared.
+    `entities` are different values: of each column of JSON events, else words. `levenshtein` is the mean edit distance
+    in characters between two chosen events, and grows with their length, so that an encoder that likes long lines
+    wins it; `levenshtein_normalised` is its share of the longer one's length and is what is compared. Intervals
+    come from random halves of the table (the delete-half jackknife), which are the same for all contestants.
 
     Raises:
-        UserError: not more events than are to be chosen.
+        UserError: not twice as many events as are to be chosen.
     """
     count, most = int(options.get("chosen", 10)), options.get("events")
     rows = sampled(np.arange(len(data.texts)), None if most is None else int(most), seed)
     texts = [data.texts[row] for row in rows]
-    if len(set(texts)) <= count:
+    if len(set(texts)) <= 2 * count:
         raise UserError(f"{len(set(texts))} different events are too few to choose {count} from", data.spec.name)
-    chosen, _ = max_min(_dense(contestant.encode(texts, texts), len(texts)), count)
-    yield from _measure(data, rows[chosen], "")
-    for name, places in _baselines(tuple(texts), count, seed).items():
-        yield from _measure(data, rows[places], name)
+    vectors = _dense(contestant.encode(texts, texts), len(texts))
+    values = _measure([texts[place] for place in max_min(vectors, count)[0]])
+    halves = _on_halves(vectors, texts, count, seed)
+    for name, value in values.items():
+        spread = halves[name] - halves[name].mean() + value
+        yield Measurement.of(name, estimate(value, spread, StatisticsConfig().confidence), count)
+    for baseline, places in _baselines(tuple(texts), count, seed).items():
+        for name, value in _measure([texts[place] for place in places]).items():
+            yield Measurement(name, value, count=len(places), condition=baseline)
 
 
-def _measure(data: Data, rows: Rows, condition: str) -> Iterator[Measurement]:
-    texts = [data.texts[row] for row in rows]
+def _on_halves(vectors: np.ndarray, texts: list[str], count: int, seed: int) -> dict[str, Floats]:
+    """The measures of what is chosen from each of many random halves, float64 (halves,)."""
+    rng = np.random.default_rng([seed, 1])
+    found = []
+    for _ in range(_HALVES):
+        kept = np.sort(rng.permutation(len(texts))[: len(texts) // 2])
+        chosen, _ = max_min(vectors[kept], count)
+        found.append(_measure([texts[place] for place in kept[chosen]]))
+    return {name: np.array([one[name] for one in found]) for name in found[0]}
+
+
+def _measure(texts: list[str]) -> dict[str, float]:
     distances, shares = _distances(texts)
-    values = {
+    return {
         "entities": float(len(_entities(texts))),
-        "levenshtein": float(np.mean(distances)),
-        "levenshtein_normalised": float(np.mean(shares)),
+        "levenshtein": float(np.mean(distances)) if distances else 0.0,
+        "levenshtein_normalised": float(np.mean(shares)) if shares else 0.0,
         "characters": float(np.mean([len(text) for text in texts])),
     }
-    for name, value in values.items():
-        yield Measurement(name, value, count=len(rows), condition=condition)
 
 
 def _entities(texts: Sequence[str]) -> set[tuple[str, str]]:
     """Different values: those of a JSON event, each with its column, and the words of any other."""
-    found: set[tuple[str, str]] = set()
-    for text in texts:
-        columns = flat_values(object_of(text)) if text.lstrip().startswith("{") else {}
-        found |= set(columns.items()) or {("", word) for word in text.split()}
-    return found
+    return set().union(*map(_values, texts))
+
+
+@lru_cache(maxsize=4096)
+def _values(text: str) -> frozenset[tuple[str, str]]:
+    columns = flat_values(object_of(text)) if text.lstrip().startswith("{") else {}
+    return frozenset(columns.items() or (("", word) for word in text.split()))
 
 
 def _distances(texts: Sequence[str]) -> tuple[list[int], list[float]]:
@@ -108,5 +127,11 @@ def _central(texts: Sequence[str], count: int, seed: int) -> Rows:
 
 
 def _dense(vectors: Matrix, rows: int) -> np.ndarray:
+    """Rows of length 1, float32. Sparse ones in as many dimensions as there are rows: their distances stay."""
     units = unit_rows(vectors, rows)
-    return np.asarray(units.toarray() if hasattr(units, "toarray") else units, dtype=np.float32)
+    if not hasattr(units, "toarray"):
+        return np.asarray(units, dtype=np.float32)
+    if units.shape[1] <= rows:
+        return np.asarray(units.toarray(), dtype=np.float32)
+    values, directions = np.linalg.eigh((units @ units.T).toarray().astype(np.float64))
+    return np.asarray(directions * np.sqrt(np.maximum(values, 0.0)), dtype=np.float32)

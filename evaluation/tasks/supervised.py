@@ -22,7 +22,7 @@ META = TaskMeta(
     "stops the training and gives the threshold. Scores without value-masked copies of train are given.",
     main_score="pr_auc",
     metrics=METRICS | {"copies": "neither", "known_events": "neither"},
-    minutes=9,
+    minutes=5,
     caps={"epochs": 8, "sequences": 600, "events": 48},
 )
 

@@ -17,6 +17,7 @@ from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge
 from logfm.evaluation.anomaly.metrics import METRICS, measure, thresholds
 from logfm.evaluation.anomaly.trained import LOGISTIC, Limits, trained
 from logfm.evaluation.anomaly.windows import Columns, Rows
+from logfm.evaluation.stats import estimate
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 
 META = TaskMeta(
@@ -29,7 +30,7 @@ META = TaskMeta(
     "was held back of the source that it was trained on.",
     main_score="pr_auc",
     metrics=METRICS,
-    minutes=4,
+    minutes=3,
     caps={"most_pairs": 4, "fit_events": 10_000},
 )
 _FIRST_PERIOD = SplitConfig(train=0.7, validation=0.29)
@@ -42,6 +43,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
         UserError: no labels, an unknown source, or nothing that can be trained on and tested.
     """
     config = parse(TransferOptions, dict(options), "options of the task transfer")
+    statistics = StatisticsConfig(resamples=config.resamples)
     found: list[Measurement] = []
     for name, case in _cases(data, seed, config):
         if not 0 < case.test.labels.sum() < len(case.test):
@@ -57,7 +59,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
                 case.test.clusters,
                 thresholds(judged.validation, case.validation.labels),
                 days=case.test.days,
-                statistics=StatisticsConfig(resamples=config.resamples),
+                statistics=statistics,
                 seed=seed,
                 condition=f"{head}, {name}",
                 note=judged.note,
@@ -69,12 +71,9 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
         raise UserError("no pair of sources or periods can be trained on and tested", data.spec.name)
     # Sources are drawn apart, so their replicates are averaged one by one.
     together = np.mean([one.replicates for one in across], axis=0)
-    low, high = np.nanquantile(together, [0.025, 0.975])
-    mean = float(np.mean([one.value for one in across]))
-    yield replace(
-        across[0], value=mean, low=float(low), high=float(high), condition="", replicates=together,
-        count=sum(one.count for one in across), note=f"the mean of {len(across)} pairs and heads",
-    )  # fmt: skip
+    mean = estimate(float(np.mean([one.value for one in across])), together, statistics.confidence)
+    count = sum(one.count for one in across)
+    yield Measurement.of("pr_auc", mean, count, note=f"the mean of {len(across)} pairs and heads")
 
 
 def _judged(

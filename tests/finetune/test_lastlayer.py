@@ -48,7 +48,7 @@ def test_the_last_layer_learns_and_the_encoder_stays_as_it_was(ours, sequences, 
     model = ours.pretrained.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     config = LastLayerConfig(most_events=3, encoder_rate=0.3, dropout=0.0)
-    quick = TrainingConfig(epochs=15, batch=8, learning_rate=0.01)
+    quick = TrainingConfig(epochs=10, batch=8, learning_rate=0.01)
     head = Head.fit(config, sequences, LABELS, encoder=ours, training=quick)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     own = model.deberta.encoder.layer[-1].state_dict()

@@ -28,7 +28,7 @@ def _testbed(spec: DataSpec, path: Path) -> Iterator[Row | str]:
     drop = dropped(spec) | {"time_label", "event_label"}
     kept: dict[tuple[object, ...], Row] = {}
     repeated = 0
-    for number, columns in enumerate(table(path, _COLUMNS)):
+    for number, columns in enumerate(table(path, [*_COLUMNS, *spec.drop])):
         moment, label = seconds(columns["time"]), columns[column]
         if moment is None:
             yield "no time"

@@ -10,7 +10,7 @@ from logfm.corpus.catalog import read_dataset
 from logfm.corpus.events import Event
 from logfm.corpus.times import Clock, find_time
 from logfm.errors import UserError
-from logfm.evaluation.data.rows import Place, Row, dropped, lines, option, stripped, table
+from logfm.evaluation.data.rows import Place, Row, dropped, lines, only_drops, option, stripped, table
 
 _NORMAL = "-"
 _ANSWERS = ("LineId", "Label", "EventId", "EventTemplate")
@@ -27,6 +27,7 @@ def loghub_2k(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     Raises:
         UserError: the log and its table have different numbers of rows.
     """
+    only_drops(spec, _ANSWERS)
     path = place.files[0]
     parsed = list(table(_structured(path), ("EventId",)))
     raw = list(lines(path))
@@ -56,6 +57,7 @@ def catalogued(spec: DataSpec, place: Place) -> Iterator[Row | str]:
 
     With `options.first` only so many events are read from the start: 200 million fit no memory.
     """
+    only_drops(spec, ("label",))
     yield from islice(_catalogued(spec, place), int(option(spec, "first", "0")) or None)
 
 

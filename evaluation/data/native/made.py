@@ -12,7 +12,7 @@ from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
 from logfm.corpus.simulate.running import LOGS, TRUTH, simulate
 from logfm.evaluation.data.native.general import object_of
-from logfm.evaluation.data.rows import Place, Row, listed, option
+from logfm.evaluation.data.rows import Place, Row, listed, only_drops, option
 
 
 def simulated(spec: DataSpec, place: Place) -> Iterator[Row | str]:
@@ -20,6 +20,7 @@ def simulated(spec: DataSpec, place: Place) -> Iterator[Row | str]:
 
     The seed stands in `path` (`simulated:SEED`); `options` are `events`, `attacks`, `hosts`, and `sources` to keep.
     """
+    only_drops(spec, ())
     config = SimulateConfig(
         seed=int(spec.path.partition(":")[2] or 0),
         events=int(option(spec, "events", "4000")),
@@ -60,6 +61,7 @@ def mixed(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     from logfm.evaluation.data.find import parts_of
     from logfm.evaluation.data.load import load
 
+    only_drops(spec, ())
     parts = parts_of(spec, place.folder)
     present = {part.name for part in parts}
     yield from (f"{name} is not at hand" for name in listed(spec, "parts") if name not in present)

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from logfm.configs.schema.suite import DataSpec
-from logfm.evaluation.data.rows import Place, Row, documents
+from logfm.evaluation.data.rows import Place, Row, documents, only_drops
 
 
 def normalised(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     """Exact raw messages; the description is the query, the parsed form is seen by nobody."""
+    only_drops(spec, ())
     for path in place.files:
         for one in documents(path):
             if isinstance(one, str):

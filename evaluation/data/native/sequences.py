@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from logfm.configs.schema.suite import DataSpec
 from logfm.errors import UserError
-from logfm.evaluation.data.rows import Place, Row, lines, listed, option
+from logfm.evaluation.data.rows import Place, Row, lines, listed, only_drops, option
 
 
 def event_sequences(spec: DataSpec, place: Place) -> Iterator[Row | str]:
@@ -13,6 +13,7 @@ def event_sequences(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     The file's name says whether a sequence is abnormal. Sequences come in the order of their names, so that neither
     file nor place tells the label; one that is in several files is left out but for its first.
     """
+    only_drops(spec, ())
     texts = [line.strip() for path in place.beside for line in lines(path)]
     found: dict[str, tuple[int, str, list[str]]] = {}
     again = 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -7,6 +9,7 @@ from logfm.evaluation.anomaly.baselines import (
     baselines,
     count_residuals,
     count_vectors,
+    given_keys,
     nearest_counts,
     train_keys,
 )
@@ -42,9 +45,9 @@ FOUND_BY = {
 
 @pytest.mark.parametrize("kind", CHANGES)
 def test_each_baseline_finds_what_it_is_for_and_nothing_else(kind):
-    case = make_case(planted(CHANGES[kind]), 0)
-    texts = planted(CHANGES[kind]).texts
-    found = {one.name: roc_auc_score(case.test.labels, one.test) for one in baselines(case, texts)}
+    given = planted(CHANGES[kind])
+    case = make_case(given, 0)
+    found = {one.name: roc_auc_score(case.test.labels, one.test) for one in baselines(case, given)}
     assert set(found) == {"new-template", "length", "ngram", "count-nearest", "count-pca"}
     for name, area in found.items():
         assert area == (1.0 if name in FOUND_BY[kind] else 0.5), name
@@ -55,6 +58,18 @@ def test_templates_come_from_train_alone():
     keys = train_keys(texts, np.array([0, 1]))
     assert keys[0] == keys[1] == keys[2] and keys[3] == NEW
     assert NEW not in train_keys(texts, np.array([0, 1, 3]))
+
+
+def test_templates_of_the_data_are_taken_but_not_those_of_a_drain_over_all_of_it():
+    given = planted(CHANGES["new"])
+    same = replace(given, templates=["one"] * len(given.texts))
+    case = make_case(given, 0)
+    areas = {one.name: roc_auc_score(case.test.labels, one.test) for one in baselines(case, same)}
+    assert areas["new-template"] == 0.5
+    mined = replace(same, spec=same.spec.model_copy(update={"options": {"templates": "drain"}}))
+    areas = {one.name: roc_auc_score(case.test.labels, one.test) for one in baselines(case, mined)}
+    assert areas["new-template"] == 1.0
+    assert given_keys(["a", "b", "a", "c"], np.array([1, 2])).tolist() == [1, 0, 1, NEW]
 
 
 def test_json_goes_by_its_kind():
@@ -68,7 +83,7 @@ def test_what_validation_and_test_hold_changes_no_baseline():
     case = make_case(first, 0)
     for row in case.test.events[: len(case.test.events) // 2]:
         other.texts[row] = "something never seen before at all"
-    for one, two in zip(baselines(case, first.texts), baselines(make_case(other, 0), other.texts), strict=True):
+    for one, two in zip(baselines(case, first), baselines(make_case(other, 0), other), strict=True):
         assert np.array_equal(one.validation, two.validation)
 
 
@@ -87,3 +102,6 @@ def test_residuals_of_normal_sequences_alike_are_zero():
     normal = np.tile([2.0, 1.0, 0.0], (9, 1))
     assert count_residuals(normal, [normal])[0].tolist() == [0] * 9
     assert count_residuals(normal, [np.array([[2.0, 1.0, 3.0]])])[0][0] > 0
+    rng = np.random.default_rng(0)
+    varied = rng.integers(0, 5, (50, 2)) @ rng.integers(0, 3, (2, 6)).astype(float)
+    assert set(count_residuals(varied, [varied])[0]) == {0}

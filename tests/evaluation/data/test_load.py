@@ -113,6 +113,23 @@ def test_a_misspelt_field_to_drop_is_refused(tmp_path):
     assert load(own(drop=["Verdict"]), tmp_path).texts == ['{"msg":"a"}']
     with pytest.raises(UserError, match="to drop"):
         load(own(drop=["verdikt"]), tmp_path)
+    both = own(drop=["verdict"], options={"text": "msg"})
+    write(tmp_path, {"msg": {"verdict": "bad", "said": "a"}})
+    assert load(both, tmp_path).texts == ['{"said":"a"}']
+
+
+@pytest.mark.parametrize("name", ["loghub-linux", "bgl-full", "hdfs-blocks", "sequences-hdfs", "service-auth",
+                                  "meaning-wazuh", "meaning-products", "events-web", "loghub-mixed",
+                                  "meaning-sigma", "panther-alerts", "ait-alerts"])  # fmt: skip
+def test_what_cannot_be_dropped_is_refused(name, folder):
+    spec = specs()[name]
+    changed = spec.model_copy(update={"drop": (*spec.drop, "severity")})
+    if name == "events-web":
+        with pytest.raises(UserError, match="no events"):
+            load(changed, folder)
+    else:
+        with pytest.raises(UserError, match=r"severity|to drop"):
+            load(changed, folder)
 
 
 def test_a_set_of_ones_own_is_a_yaml_file_alone(tmp_path):

@@ -3,12 +3,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from logfm.errors import UserError
+from logfm.evaluation.suite import registry as registries
 from logfm.evaluation.suite.results import FAILED, NO_DATA, NOT_APPLICABLE, OK, read
 from logfm.evaluation.suite.runner import CONTAMINATION, run
 from tests.evaluation.suite.fakes import Lengths, failing, measuring, registry, spec
@@ -180,6 +182,15 @@ def test_seeds_of_one_task(tmp_path):
     assert {row.seed for row in of(rows, task="first")} == {0}
 
 
+def test_baselines_of_one_task(tmp_path, own):
+    tasks = [measuring("first", noisy), measuring("second", noisy)]
+    suite = {"tasks": {"first": {"baselines": ["random"]}, "second": {}}, "baselines": ["tfidf", "random"]}
+    rows = run(registry(tasks, suite=suite), "small", [own("one")], tmp_path)
+    names = {task: {row.encoder for row in of(rows, task=task)} for task in ("first", "second")}
+    assert names["first"] == {"own_encoders:one", "random"}
+    assert names["second"] == {"own_encoders:one", "random", "TF-IDF"}
+
+
 def test_contamination_is_a_row(tmp_path, own):
     rows = run(registry([measuring("first", noisy)]), "small", [own("one")], tmp_path)
     ours, tfidf = (of(rows, task=CONTAMINATION, encoder=name)[0] for name in ("own_encoders:one", "TF-IDF"))
@@ -231,3 +242,16 @@ def test_a_killed_run_goes_on(tmp_path):
     assert len(calls) == 2
     whole = run(registry([measuring("first", noisy)], seeds=4, baselines=()), "small", ["random"], tmp_path / "whole")
     assert [row.value for row in of(rows, metric="score")] == [row.value for row in of(whole, metric="score")]
+
+
+def test_a_changed_helper_is_a_changed_task(tmp_path, monkeypatch):
+    helper, task = types.ModuleType("logfm.evaluation.helper"), types.ModuleType("logfm.evaluation.tasks.fake")
+    for module in (helper, task):
+        module.__file__ = str(tmp_path / module.__name__)
+        Path(module.__file__).write_text("first")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    task.helped = type("Helped", (), {"__module__": helper.__name__})
+    before = registries._code_hash(task)
+    assert registries._code_hash(task) == before
+    Path(helper.__file__).write_text("second")
+    assert registries._code_hash(task) != before

@@ -94,7 +94,9 @@ def test_seeds_draw_other_splits_and_one_seed_the_same():
 
 def test_baselines_do_not_look_at_the_encoder():
     first, second = (run(contestant=one) for one in (Words(), Tfidf()))
-    plain = [{name: area for name, area in by(rows, "pr_auc").items() if "baseline" in name} for rows in (first, second)]
+    plain = [
+        {name: area for name, area in by(rows, "pr_auc").items() if "baseline" in name} for rows in (first, second)
+    ]
     assert plain[0] == plain[1] and len(plain[0]) == 5
 
 

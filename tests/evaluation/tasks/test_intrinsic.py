@@ -55,6 +55,31 @@ def test_a_model_that_knows_the_answer(scores, ours, data, monkeypatch):
     assert found["perplexity"].high == pytest.approx(2.0)
 
 
+def test_every_loss_goes_to_its_own_event(scores, ours, monkeypatch):
+    """Letters cost one nat and digits none, so sources of letters and of digits are told apart exactly."""
+    import torch
+
+    import logfm.pretrain.forward as forward
+
+    tokenizer = ours.encoder.pretrained.tokenizer
+    digits = [f"{n}{n * 7} {n * 3}" for n in range(40)]
+    words = [f"{'xyz' * (1 + n % 5)} qrst{'uvw' * (n % 7)} {chr(97 + n % 26)}{chr(97 + n // 2)}" for n in range(40)]
+    delimiters = set(np.flatnonzero(tokenizer.delimiter_mask).tolist())
+    in_digits, in_words = (set(np.concatenate(tokenizer.encode_batch(texts))) - delimiters for texts in (digits, words))
+    assert not in_digits & in_words
+
+    def loss(model, decoder, states, packed, positions, targets):
+        costly = torch.tensor([int(one) in in_words for one in targets])
+        return torch.zeros(()), costly.float(), ~costly
+
+    monkeypatch.setattr(forward, "prediction_loss", loss)
+    mixed = [text for pair in zip(digits, words, strict=True) for text in pair]
+    found = scores(intrinsic, ours, make_data(texts=mixed, sources=["digits", "words"] * 40))
+    assert found["source digits"]["perplexity"].value == 1.0 and found["source digits"]["masked_accuracy"].value == 1.0
+    assert found["source words"]["perplexity"].value == pytest.approx(np.e)
+    assert found["source words"]["masked_accuracy"].value == 0.0
+
+
 def test_the_draw_is_the_seeds(scores, ours, data):
     one, same, other = (scores(intrinsic, ours, data, seed)[""]["bits_per_byte"].value for seed in (1, 1, 2))
     assert one == same != other

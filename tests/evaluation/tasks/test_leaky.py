@@ -50,3 +50,10 @@ def test_it_needs_groups():
     given = blocks()
     with pytest.raises(UserError, match="needs groups"):
         run(Words(), data(given.texts, given.labels))
+
+
+def test_an_order_that_leaves_a_part_without_anomalies_is_left_out():
+    given = blocks(90, 3)
+    given.labels[240:] = 0
+    conditions = {row.condition for row in run(Words(), given)}
+    assert "honest" in conditions and not any("in order" in name for name in conditions)

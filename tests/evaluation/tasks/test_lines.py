@@ -1,5 +1,7 @@
 """Similarity and search: known vectors give known scores, and nothing evaluated is fitted on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,17 @@ def test_data_that_cannot_be_scored(task, scores, knows):
         scores(task, knows, make_data(texts=["alpha", "beta"]))
     with pytest.raises(UserError):
         scores(task, knows, make_data(texts=["alpha 1", "alpha 2", "alpha 3"], templates=["a", "b", "c"]))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_few_templates_give_no_interval(task, scores, lines, knows):
+    main = task.META.main_score
+    few = scores(task, knows, lines)
+    assert few["no copies"][main].replicates.size == 0 and np.isnan(few["no copies"][main].low)
+    assert few[""][main].replicates.size == 1000
+    many = replace(lines, templates=[f"{text.split()[1]} {n // 24 % 4}" for n, text in enumerate(lines.texts)])
+    texts = [f"{text} {'pqrst'[n % 5] * (n % 6 + 1)}" for n, text in enumerate(lines.texts)]
+    assert scores(task, knows, replace(many, texts=texts))["no copies"][main].replicates.size == 1000
 
 
 def test_caps(scores, lines, knows):

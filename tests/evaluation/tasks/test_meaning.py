@@ -1,5 +1,7 @@
 """Search by meaning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,8 @@ def test_the_own_event_is_left_out(scores, described):
     found = scores(meaning, OwnAlone(), data)
     assert found[""]["mrr"].value == 1.0
     assert found["own event left out"]["mrr"].value < 0.8 and found["own event left out"]["mrr"].count == 4
+    ruled = replace(data, classes=["rule"] * 36)
+    assert set(scores(meaning, OwnAlone(), ruled)) == {""}
 
 
 def test_rules_have_no_own_event(scores, knows):

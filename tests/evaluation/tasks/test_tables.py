@@ -24,13 +24,30 @@ def test_a_good_choice_shows_more(scores):
 
 
 def test_levenshtein_of_two(scores):
-    data = make_data(texts=["abcd", "abce", "wxyz"])
-    found = scores(subsampling, Known("k", lambda text: [text == "abcd", text == "wxyz", 1]), data, chosen=2)
-    assert found[""]["levenshtein"].value in (1.0, 4.0)
-    assert found[""]["levenshtein_normalised"].value == found[""]["levenshtein"].value / 4
+    texts = ["abcd", "abce", "wxyz"] * 2 + [f"abc{letter}" for letter in "fghi"]
+    found = scores(subsampling, Known("k", lambda text: [text[0] == "w", 0.1]), make_data(texts=texts), chosen=2)
+    assert found[""]["levenshtein"].value == 4.0 and found[""]["levenshtein_normalised"].value == 1.0
     assert found[""]["characters"].value == 4.0 and found[""]["entities"].value == 2
     with pytest.raises(UserError, match="too few"):
-        scores(subsampling, Random("r"), data)
+        scores(subsampling, Random("r"), make_data(texts=texts), chosen=4)
+
+
+def test_halves_are_those_of_all_contestants(scores):
+    texts = [f"{n % 7} {n % 5} line {n}" for n in range(80)]
+    one, same, other = (
+        scores(subsampling, Random(name, dim), make_data(texts=texts))[""]["entities"]
+        for name, dim in (("a", 64), ("b", 64), ("c", 32))
+    )
+    assert np.array_equal(one.replicates, same.replicates) and not np.array_equal(one.replicates, other.replicates)
+    assert one.low <= one.value <= one.high and one.replicates.mean() == pytest.approx(one.value)
+
+
+def test_sparse_vectors_keep_their_distances():
+    texts = [f"word{n} other{n % 3} more{n * 7 % 5}" for n in range(12)]
+    sparse = Tfidf("t").encode(texts, texts)
+    dense = subsampling._dense(sparse, 12)
+    assert dense.shape == (12, 12) and sparse.shape[1] > 12
+    assert np.allclose(dense @ dense.T, (sparse @ sparse.T).toarray(), atol=1e-5)
 
 
 @pytest.fixture
@@ -59,6 +76,23 @@ def test_patterns_finds_what_stands_out(scores, table):
 def test_chance_hits_seldom(scores, table):
     found = scores(patterns, Random("random"), table)
     assert found["embeddings"]["hits"].value < 0.7
+
+
+def test_average_precision_is_scikit_learns():
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(0)
+    scores, marks = rng.integers(9, size=60).astype(float), rng.random(60) < 0.2
+    weights = rng.integers(4, size=(3, 60)).astype(float)
+    expected = [average_precision_score(marks, scores, sample_weight=one) for one in weights]
+    assert patterns._average_precision(scores, marks, weights) == pytest.approx(expected)
+
+
+def test_one_table_alone_is_not_certain(scores, table):
+    """Hits of a single table carry the chance of which rows it holds."""
+    found = scores(patterns, Known("k", lambda text: [int(text.split()[-1] or 0) % 97]), table)["embeddings"]
+    assert len(set(found["average_precision"].replicates.tolist())) > 10
+    assert found["average_precision"].low < found["average_precision"].high
 
 
 def test_anomalies_are_thinned_and_types_take_turns(table):

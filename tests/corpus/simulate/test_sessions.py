@@ -1,0 +1,269 @@
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from logfm.cli import app
+from logfm.configs.base import parse, read_yaml, recipes
+from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus.events import Event
+from logfm.corpus.read import read_events
+from logfm.corpus.simulate import load_scenarios, simulate_sessions
+from logfm.corpus.simulate.sessions_run import source_of
+from logfm.corpus.simulate.sources_of import check_record, record_specs
+from logfm.corpus.simulate.templates import HERE, load_routines
+from logfm.corpus.simulate.world import make_world
+from logfm.errors import UserError
+
+SMALL = {"seed": 4, "sessions": 12, "attacks": 10, "minutes": 10, "events": 900, "hosts": 6, "days": 7}
+SOURCES = {
+    "browser/web.json": "activitywatch",
+    "browser/window.json": "activitywatch",
+    "cloud/cloudtrail.json": "cloudtrail",
+    "cloud/m365.json": "o365",
+    "cloud/signins.json": "entra",
+    "dns/dns.log": "zeek",
+    "linux/audit.log": "auditd",
+    "linux/auth.log": "linux",
+    "mail/mail.log": "mail",
+    "network/firewall.log": "iptables",
+    "network/packets.json": "tshark",
+    "network/vpn.log": "network",
+    "web/access.log": "web",
+    "windows/events.json": "windows",
+}
+ATTACK = yaml.safe_load((HERE / "attack.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each scenario once."""
+    out = tmp_path_factory.mktemp("sessions") / "made"
+    simulate_sessions(SessionsConfig(**SMALL), out, workers=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def truth(made: Path) -> list[dict]:
+    return pq.read_table(made / "truth.parquet").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def sessions(made: Path) -> list[dict]:
+    return pq.read_table(made / "sessions.parquet").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def events(made: Path) -> list[Event]:
+    found = list(read_events([made / "logs"]))
+    assert all(isinstance(one, Event) for one in found)
+    return found
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def test_the_readers_know_every_source_and_the_truth_has_every_event(events: list[Event], truth: list[dict]) -> None:
+    rows = {row["event_id"]: row for row in truth}
+    assert len(rows) == len(truth) == len(events)
+    assert {event.event_id for event in events} == rows.keys()
+    assert {(source_of(rows[one.event_id]["file"]), one.source) for one in events} == set(SOURCES.items())
+    assert all(one.timestamp is not None and one.host for one in events)
+    assert all(one.offset == rows[one.event_id]["offset"] for one in events)
+    assert not any(one.label or one.techniques for one in events)
+
+
+def test_events_lie_within_their_sessions_and_in_order(
+    events: list[Event], truth: list[dict], sessions: list[dict]
+) -> None:
+    spans = {row["session"]: (row["start"], row["end"]) for row in sessions}
+    times = {one.event_id: one.timestamp for one in events}
+    last: dict[str, object] = {}
+    for row in truth:
+        start, end = spans[row["session"]]
+        time = times[row["event_id"]]
+        # Text formats show whole seconds.
+        assert start.replace(microsecond=0) <= time < end
+        if row["file"].startswith("windows/"):
+            assert last.get(row["file"], time) <= time
+            last[row["file"]] = time
+    assert Counter(row["session"] for row in truth) == {row["session"]: row["events"] for row in sessions}
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
+    config = SessionsConfig(**SMALL | {"sessions": 3, "attacks": 1, "events": 200})
+    first = simulate_sessions(config, tmp_path / "a", workers=1)
+    second = simulate_sessions(config, tmp_path / "b", workers=2)
+    assert first.hash == second.hash
+    assert _bytes(tmp_path / "a") == _bytes(tmp_path / "b")
+    other = simulate_sessions(config.model_copy(update={"seed": 5}), tmp_path / "c", workers=1)
+    assert other.hash != first.hash
+
+
+def test_every_scenario_leaves_its_steps_in_several_sources(truth: list[dict], sessions: list[dict]) -> None:
+    assert {row["scenario"] for row in sessions} == {None, *(one.name for one in load_scenarios(wide=True))}
+    for scenario in {row["scenario"] for row in truth} - {None}:
+        rows = [row for row in truth if row["scenario"] == scenario]
+        assert len({row["step"] for row in rows}) >= 5
+        assert len({source_of(row["file"]) for row in rows}) >= 3
+    for row in truth:
+        attack = row["label"] == "attack"
+        assert attack == bool(row["techniques"]) == bool(row["tactic"]) == bool(row["step"])
+
+
+def test_an_attack_takes_the_place_of_other_events(sessions: list[dict]) -> None:
+    sizes = {label: [row["events"] for row in sessions if row["label"] == label] for label in ("attack", "benign")}
+    assert min(sizes["attack"]) >= 450 and max(sizes["attack"]) <= 1800
+    assert len(sizes["attack"]) == 10
+
+
+def test_no_host_user_or_address_occurs_in_attacks_only(tmp_path: Path) -> None:
+    config = SessionsConfig(seed=1, sessions=20, attacks=5, minutes=10, events=800, hosts=4)
+    simulate_sessions(config, tmp_path / "a", workers=1)
+    rows = {row["event_id"]: row["label"] for row in pq.read_table(tmp_path / "a/truth.parquet").to_pylist()}
+    world = make_world(1, 4)
+    names = {*world.users, *(host.address for host in world.hosts.values()), *world.hosts}
+    seen: dict[str, set[str]] = {"attack": set(), "benign": set()}
+    for event in read_events([tmp_path / "a/logs"]):
+        assert isinstance(event, Event)
+        seen[rows[event.event_id]] |= {name for name in names if name in event.text}
+    assert len(seen["attack"]) > 12
+    assert seen["attack"] <= seen["benign"]
+
+
+def test_held_out_techniques_and_their_users_are_only_in_the_test_split(tmp_path: Path) -> None:
+    settings = SMALL | {"sessions": 12, "attacks": 12, "events": 200, "test_share": 0.5}
+    config = SessionsConfig(**settings, holdout_techniques=("T1071.001", "T1003"), scenarios=("phishing_rat",))
+    with pytest.raises(UserError, match="no scenario has the technique: T1003"):
+        simulate_sessions(config, tmp_path / "x")
+    config = SessionsConfig(**settings, holdout_techniques=("T1041", "T1087"), scenarios=("phishing_rat",))
+    simulate_sessions(config, tmp_path / "a", workers=1)
+    rows = pq.read_table(tmp_path / "a/sessions.parquet").to_pylist()
+    found = {
+        split: {name for row in rows if row["split"] == split for name in row["techniques"]}
+        for split in ("train", "test")
+    }
+    assert {"T1041", "T1087.002"} <= found["test"]
+    assert not {"T1041", "T1087.002"} & found["train"]
+    users = {split: {row["user"] for row in rows if row["split"] == split} for split in found}
+    assert users["train"] and users["test"] and not users["train"] & users["test"]
+
+
+def test_new_software_comes_up_with_time(tmp_path: Path) -> None:
+    found = {}
+    for drift in (0.0, 1.0):
+        config = SessionsConfig(sessions=20, attacks=0, events=400, hosts=4, drift=drift)
+        simulate_sessions(config, tmp_path / str(drift), workers=1)
+        rows = pq.read_table(tmp_path / str(drift) / "sessions.parquet").to_pylist()
+        logs = tmp_path / str(drift) / "logs/windows"
+        found[drift] = [b"Aida.exe" in (logs / row["session"] / "events.json").read_bytes() for row in rows]
+    assert not any(found[0.0])
+    half = [row["start"].day - 3 < 14 for row in rows]
+    assert any(found[1.0])
+    assert not any(new for new, early in zip(found[1.0], half, strict=True) if early)
+
+
+@pytest.mark.parametrize("name", ["simulate/paper870", "simulate/foundation", "simulate/defense"])
+def test_recipes_hold(name: str) -> None:
+    config = parse(SessionsConfig, read_yaml(recipes()[name]), name)
+    expected = {"simulate/paper870": 70 / 870, "simulate/foundation": 0.02, "simulate/defense": 0.35}[name]
+    assert config.attack_sessions / config.sessions == pytest.approx(expected, abs=0.001)
+
+
+def test_sessions_are_spread_like_logatlas(tmp_path: Path) -> None:
+    from logfm.corpus.simulate.planning import plan
+
+    config = SessionsConfig(sessions=4000, prevalence=0.35, minutes=4.5, spread=0.6)
+    found = plan(config, make_world(0, 40), load_scenarios(wide=True))
+    lengths = sorted((one.end - one.start) / 1e6 for one in found)
+    assert lengths[2000] == pytest.approx(270, rel=0.05)
+    hours = Counter(one.start // 3_600_000_000 % 24 for one in found)
+    assert sum(hours[hour] for hour in range(8, 18)) > 0.6 * len(found)
+    assert hours[22] > 1.5 * max(hours[21], hours[23], hours[20])
+    weekend = [(one.start // 86_400_000_000 + 3) % 7 >= 5 for one in found]
+    assert sum(weekend) / len(found) == pytest.approx(0.348, abs=0.03)
+    assert sum(one.scenario is not None for one in found) == 1400
+
+
+def test_techniques_are_those_of_the_pinned_release() -> None:
+    tactics = set()
+    used = set()
+    for scenario in load_scenarios(wide=True):
+        for step in scenario.steps:
+            used |= set(step.technique)
+            tactics.add(step.tactic)
+            assert any(step.tactic in ATTACK[name]["tactics"] for name in step.technique), (scenario.name, step.name)
+    assert used == ATTACK.keys()
+    assert len(used) >= 53 and len(tactics) >= 12
+
+
+def test_the_pinned_list_is_attack(shared_data: Path) -> None:
+    with gzip.open(shared_data / "threat_text/attack_kb/techniques.jsonl.gz", "rt", encoding="utf-8") as file:
+        known = {row["id"]: row for row in map(json.loads, file)}
+    for name, pinned in ATTACK.items():
+        assert known[name]["status"] == "live"
+        assert pinned == {"name": known[name]["name"], "tactics": known[name]["tactics"]}
+
+
+def test_what_ships_is_valid() -> None:
+    wide = load_routines(HERE / "routines" / "wide")
+    assert {one.source for one in wide} == {"network", "browser", "mail", "cloud", "vpn"}
+    assert any(one.since for one in wide)
+    # Those of a single span stay as they are.
+    assert len(load_scenarios()) == 4
+    assert len(record_specs()) >= 12
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("mail.lost", {}, "no source has a record mail.lost"),
+        ("vpn.left", {"who": "x"}, "vpn.left needs from"),
+        ("vpn.left", {"who": "x", "from": "y", "to": "z"}, "vpn.left takes no to"),
+    ],
+)
+def test_a_wrong_record_is_refused(name: str, data: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_record(name, data)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"sessions": 0}, "sessions"),
+        ({"sessions": 5, "attacks": 6}, "6 attacks need at least 6 sessions"),
+        ({"prevalence": 1.5}, "prevalence"),
+        ({"minutes": 0}, "minutes"),
+        ({"events": 3}, "events"),
+        ({"sesions": 3}, "did you mean sessions"),
+    ],
+)
+def test_impossible_settings_are_refused(document: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse(SessionsConfig, document, "options")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    options = ["--sessions", "2", "--attack", "1", "--minutes", "5", "--events", "250", "--workers", "1", "--json"]
+    result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "a"), *options])
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["sessions"] == 2 and document["attack_sessions"] == 1
+    assert document["events"] == pq.read_metadata(tmp_path / "a/truth.parquet").num_rows
+    result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "b"), "--minutes", "5"])
+    assert isinstance(result.exception, UserError) and "only for sessions: minutes" in str(result.exception)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/file").write_text("mine")
+    result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "c"), *options])
+    assert isinstance(result.exception, UserError)
+    assert (tmp_path / "c/file").read_text() == "mine"
