@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from logfm.artifacts import write_atomic
 from logfm.configs.schema.finetune import FinetuneDataConfig, SequenceConfig
 from logfm.console import progress
 from logfm.embeddings.embed import KEYS, Input, events, is_vectors
@@ -122,7 +121,9 @@ def encode(encoder: LogEncoder, texts: Sequence[str], kept: Path | None = None) 
             found[start : start + len(part)] = encoder.encode(part)
             advance(len(part))
     if kept is not None:
-        _keep(found, kept)
+        temporary = kept.with_name(f"unfinished-{kept.name}")
+        np.save(temporary, found, allow_pickle=False)
+        temporary.replace(kept)
     return found[rows]
 
 
@@ -147,14 +148,6 @@ def all_sequences(table: pa.Table, config: SequenceConfig) -> tuple[Cuts, Times]
     if not cuts.rows:
         raise UserError("the pattern of the head's sequences matches no event", config.pattern)
     return cuts, times
-
-
-def _keep(found: Vectors, kept: Path) -> None:
-    import io
-
-    stream = io.BytesIO()
-    np.save(stream, found, allow_pickle=False)
-    write_atomic(kept, stream.getvalue())
 
 
 def _known(cuts: Cuts, labels: Labels, name: str) -> tuple[Part, int]:

@@ -112,6 +112,10 @@ def numbers(labels: Sequence[str | None], names: tuple[str, ...], data: Finetune
             continue
         name = NORMAL if not is_attack(label) else ATTACK if data.target == "binary" else label
         if name not in places:
-            raise UserError(f"the {where} data has a label that no training sequence has", name, "See data.target.")
+            raise UserError(
+                f"the {where} data has a label that no training sequence has",
+                name,
+                "Take another data.split, or data.target: binary.",
+            )
         found[row] = places[name]
     return found

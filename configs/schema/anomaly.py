@@ -24,6 +24,8 @@ class UnitConfig(Config):
     """The entity behind a group: its whole name, or what stands before the first slash."""
     domain: Literal["sources", "groups"] = "sources"
     """What the task `transfer` trains on one of and tests on another."""
+    rules: str | None = None
+    """Folder or archive of Sigma rules for these events, below the data folder."""
 
 
 class SplitConfig(Config):
@@ -67,7 +69,8 @@ class AnomalyOptions(TaskOptions):
     logbert_steps: int | None = Field(None, ge=1)
     """Optimizer steps of logbert; None for its own."""
     rules: str | None = None
-    """Folder or archive of Sigma rules; without it that baseline is left out."""
+    """Folder or archive of Sigma rules, instead of what the data set's option `rules` names below the data folder;
+    without either that baseline is left out."""
 
 
 class SupervisedOptions(TaskOptions):

@@ -88,7 +88,8 @@ def conversation(
     says = _SAYS.get(kind, "[PSH, ACK]")
     for end, size in zip((ends, back), volume, strict=True):
         for length in _pieces(size):
-            time += rng.randrange(200, lap + 900)
+            # Pauses of a conversation are of every order of magnitude.
+            time += min(20_000_000, int(rng.lognormvariate(11.5, 2.2)))
             yield time, packet(time, end, kind, length + 54, f"{says} Len={length}", "·······AP···")
     time += rng.randrange(1_000, 3_000_000)
     yield time, packet(time, ends, "tcp", 54, f"{source_port} → {port} [FIN, ACK]", "·······A···F")

@@ -17,10 +17,10 @@ from logfm.corpus.simulate.world import World, stream
 _SOURCES = {"windows": 1.0, "linux": 0.35, "web": 0.3, "dns": 0.5}
 _OWN = 0.72
 """The part of the routines of workstations that is the session's own user's; the rest is the others'."""
-_BURSTS = 4
-_WITH_ATTACK = 0.15
+_BURSTS = 6
+_WITH_ATTACK = 0.8
 """How probably a burst of a session with an attack lies at one of its steps."""
-_NEAR, _WIDTH = 0.35, 0.02
+_NEAR, _WIDTH = 0.45, 0.015
 """The part of the routines that lies in bursts, and a burst's standard deviation as a part of the session."""
 _ATTACK_SHARE = 0.8
 _MOST_OF = 0.6
@@ -111,8 +111,7 @@ def _attack(
     begin = session.start + int(stream(config.seed, "begin", session.number).uniform(0.01, 0.1) * length)
     pace = 1.0
     for _ in range(6):
-        records = _play_attack(world, config, session, scenario, cast, begin, pace)
-        last = max((one.time for one in records if one.truth.label == "attack"), default=begin)
+        records, last = _play_attack(world, config, session, scenario, cast, begin, pace)
         if last < session.end - int(0.01 * length):
             break
         pace *= max(0.2, 0.95 * _ATTACK_SHARE * length / (last - begin))
@@ -122,7 +121,8 @@ def _attack(
 def _play_attack(
     world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str], begin: int,
     pace: float,
-) -> list[Record]:  # fmt: skip
+) -> tuple[list[Record], int]:  # fmt: skip
+    """The records, and the time of the last thing that was done: processes may end later."""
     rng = stream(config.seed, "attack", session.number)
     players = Cast(world, rng, role="office", fixed=cast, values=scenario.values, encoded=scenario.encoded)
     player = Player(world, rng, players, begin, wide=True, pace=min(1.0, pace))
@@ -138,7 +138,7 @@ def _play_attack(
         player.truth = Truth("attack", step.technique, step.tactic, scenario.name, step.name)
         player.play(rng.choice(step.variants))
     player.finish()
-    return player.records
+    return player.records, player.time
 
 
 def is_held(technique: str, held: Sequence[str]) -> bool:

@@ -24,7 +24,7 @@ _SOURCES = {
 }
 
 
-def sigma_scores(data: Data, rules: str) -> tuple[Floats, int]:
+def sigma_scores(data: Data, rules: Path) -> tuple[Floats, int]:
     """Weight of the rules that fired on each event (higher levels weigh more), and how many events rules are for.
 
     float64 (events,). Events without structured fields meet rules over their text.
@@ -37,7 +37,7 @@ def sigma_scores(data: Data, rules: str) -> tuple[Floats, int]:
     counts = Counts()
     scores = np.zeros(len(data.texts))
     level, event = HITS.get_field_index("level"), HITS.get_field_index("event_id")
-    for hits in fired([_batch(data)], load_rules(Path(rules)), counts=counts):
+    for hits in fired([_batch(data)], load_rules(rules), counts=counts):
         for one, row in zip(hits.column(level).to_pylist(), hits.column(event).to_pylist(), strict=True):
             scores[int(row)] += _LEVELS.get(one, 1.0)
     return scores, counts.covered

@@ -62,6 +62,7 @@ def load(spec: DataSpec, folder: str | Path | None = None, rows: int | None = No
         queries=_column(kept, lambda row: row.query, ""),
         classes=_column(kept, lambda row: row.kind, ""),
         left_out={reason: count for reason, count in left_out.items() if count},
+        folder=place.folder,
     )
 
 

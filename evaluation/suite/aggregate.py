@@ -83,10 +83,10 @@ def _score(key: Key, encoder: str, rows: list[Row]) -> Score:
     replicates = pooled(rows)
     if replicates.size:
         whole = estimate(value, replicates, CONFIDENCE)
-    elif len(rows) == 1:
-        whole = Estimate(value, rows[0].low, rows[0].high, replicates)
     else:
-        whole = Estimate(value, np.nan, np.nan, replicates)
+        # Without replicates (nobody is compared on such a metric) the seeds' intervals stand for the whole.
+        low, high = (float(np.mean([getattr(row, end) for row in rows])) for end in ("low", "high"))
+        whole = Estimate(value, low, high, replicates)
     return Score(key, encoder, whole, round(float(np.mean([row.count for row in rows]))), tuple(rows))
 
 

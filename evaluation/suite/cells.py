@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from logfm.evaluation.suite.results import FAILED, NOT_APPLICABLE, Row, parquet_
 from logfm.evaluation.suite.task import Data, Measurement, Task
 
 UNSEEN = "unseen templates"
-_COLUMNS = ("templates", "groups", "sources", "records", "queries", "classes")
-_ARRAYS = ("labels", "times")
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,13 @@ def measure(one: Cell, task: Task, contestant: AnyContestant, data: Data, folder
 def subset(data: Data, keep: NDArray[np.bool_]) -> Data:
     """The events of `data` that `keep`, bool (n,), marks."""
     rows = np.flatnonzero(keep).tolist()
-    columns: dict[str, Any] = {"texts": [data.texts[row] for row in rows]}
-    for name in _COLUMNS:
-        column = getattr(data, name)
-        columns[name] = None if column is None else [column[row] for row in rows]
-    for name in _ARRAYS:
-        column = getattr(data, name)
-        columns[name] = None if column is None else column[keep]
+    columns: dict[str, Any] = {}
+    for one in fields(data):
+        column = getattr(data, one.name)
+        if isinstance(column, list):
+            columns[one.name] = [column[row] for row in rows]
+        elif isinstance(column, np.ndarray):
+            columns[one.name] = column[keep]
     return replace(data, hash=digest({"data": data.hash, "keep": np.packbits(keep).tobytes().hex()}), **columns)
 
 

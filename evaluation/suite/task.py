@@ -11,6 +11,7 @@ task alone, never on the contestant, so that replicates of two contestants are p
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -84,6 +85,8 @@ class Data:
     """Phase, rule or type behind a label, for figures apart."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Events that were not read, by reason."""
+    folder: Path | None = None
+    """The data folder, for what lies in it beside the events: detection rules."""
 
 
 class Contestant(Protocol):

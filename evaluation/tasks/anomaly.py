@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from logfm.configs.schema.suite import TaskMeta
 from logfm.embeddings.detectors import LOGBERT
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.baselines import baselines
-from logfm.evaluation.anomaly.cases import Case, make_case
+from logfm.evaluation.anomaly.cases import Case, make_case, unit_of
 from logfm.evaluation.anomaly.heads import best, event_vectors, fitting, judge
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import METRICS, average_precision, need_both, thresholds
@@ -103,12 +104,22 @@ def _without_encoder(data: Data, case: Case, seed: int, config: AnomalyOptions) 
         return
     for one in baselines(case, data):
         yield _plain(one.name, one.validation, one.test)
-    if config.rules is not None:
+    rules = _rules(data, config)
+    if rules is not None:
         from logfm.evaluation.anomaly.sigma import by_sequence, sigma_scores
 
-        scores, covered = sigma_scores(data, config.rules)
+        scores, covered = kept(("sigma", data.hash, str(rules)), lambda: sigma_scores(data, rules))
         if covered:
             yield _plain("sigma", by_sequence(case.validation, scores), by_sequence(case.test, scores))
+
+
+def _rules(data: Data, config: AnomalyOptions) -> Path | None:
+    """Sigma rules: those of the options, else those that the data set names, where they lie in the data folder."""
+    if config.rules is not None:
+        return Path(config.rules)
+    named = unit_of(data).rules
+    found = None if named is None or data.folder is None else data.folder / named
+    return found if found is not None and found.exists() else None
 
 
 def _plain(name: str, validation: Floats, test: Floats) -> Scored:

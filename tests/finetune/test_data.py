@@ -10,7 +10,7 @@ from logfm.configs.base import parse
 from logfm.configs.schema.finetune import FinetuneConfig, SequenceConfig, SplitConfig
 from logfm.errors import UserError
 from logfm.finetune.cutting import cut, group_names
-from logfm.finetune.data import labelled
+from logfm.finetune.data import encode, labelled
 from logfm.finetune.splitting import SPLITS, split
 from tests.finetune.samples import recipe, write_logs
 
@@ -139,3 +139,14 @@ def test_mistakes_are_one_line(folder, tmp_path):
         data(folder, data__group_labels={"path": "a.csv", "group": "a", "label": "b"})
     with pytest.raises(UserError, match="no regular expression"):
         data(folder, data__sequence={"pattern": "("})
+
+
+def test_texts_are_encoded_once_and_kept(letters, tmp_path):
+    kept = tmp_path / "vectors.npy"
+    first = encode(letters, ["ab", "c", "ab"], kept)
+    assert first.shape == (3, letters.dim)
+    assert np.array_equal(first[0], first[2])
+    again = encode(letters, ["ab", "c", "ab"], kept)
+    assert np.array_equal(again, first)
+    assert letters.counts.texts == 2
+    assert list(tmp_path.iterdir()) == [kept]

@@ -5,11 +5,11 @@ import pytest
 
 from logfm.artifacts import produce, read_manifest
 from logfm.corpus import build
-from logfm.evaluation.suite.cells import UNSEEN
+from logfm.evaluation.suite.cells import UNSEEN, subset
 from logfm.evaluation.suite.contamination import seen
 from logfm.evaluation.suite.contestants import Pretrained, open_contestants
 from logfm.evaluation.suite.runner import CONTAMINATION, run
-from tests.evaluation.suite.fakes import Lengths, lines, measuring, registry
+from tests.evaluation.suite.fakes import Lengths, data_of, lines, measuring, registry, spec
 
 
 def artifact(folder, stage, **inputs):
@@ -86,3 +86,11 @@ def test_tasks_on_events_are_scored_without_what_any_encoder_knows(tmp_path, own
     assert parts[""] != parts[UNSEEN]
     shares = {row.encoder: row.value for row in rows if row.task == CONTAMINATION}
     assert shares == {"own_encoders:one": pytest.approx(4 / 24), "own_encoders:two": 0.0}
+
+
+def test_a_part_of_a_data_set_has_all_of_its_columns():
+    whole = data_of(spec("lines"))
+    part = subset(whole, np.array([row % 3 == 0 for row in range(24)]))
+    assert part.texts == whole.texts[::3] and part.templates == whole.templates[::3]
+    assert part.labels.tolist() == whole.labels[::3].tolist()
+    assert part.groups is None and part.spec == whole.spec and part.hash != whole.hash

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.anomaly.reporting import FEWEST
 from logfm.evaluation.anomaly.sigma import by_sequence, sigma_scores
 from logfm.evaluation.tasks import anomaly
-from tests.evaluation.anomaly.samples import SECRET, Tfidf, Words, blocks, by, data
+from tests.evaluation.anomaly.samples import SECRET, Tfidf, Words, blocks, by, data, spec
 
 OPTIONS = {"heads": ("nearest", "iforest"), "resamples": 100}
 IN_TIME = {"unit": "count", "window_events": 6, "split_by": "time"}
@@ -137,7 +139,7 @@ def test_sigma_rules_as_a_baseline(tmp_path):
     (tmp_path / "fire.yml").write_text(RULE)
     given = blocks()
     given = data(given.texts, given.labels, groups=given.groups, sources=["vsftpd"] * len(given.texts))
-    scores, covered = sigma_scores(given, str(tmp_path))
+    scores, covered = sigma_scores(given, tmp_path)
     assert covered == len(given.texts)
     assert {text for text, score in zip(given.texts, scores, strict=True) if score} == {
         text for text in given.texts if "is on fire" in text
@@ -145,5 +147,8 @@ def test_sigma_rules_as_a_baseline(tmp_path):
     case = make_case(given, 0)
     assert ((by_sequence(case.test, scores) == 4) == (case.test.labels > 0)).all()
     assert by(run(given, rules=str(tmp_path)), "pr_auc")["baseline sigma"] == 1
+    named = replace(given, hash="n", folder=tmp_path.parent, spec=spec(rules=tmp_path.name))
+    assert by(run(named), "pr_auc")["baseline sigma"] == 1
+    assert "baseline sigma" not in by(run(replace(named, hash="o", folder=tmp_path)), "pr_auc")
     elsewhere = blocks()
     assert "baseline sigma" not in by(run(elsewhere, rules=str(tmp_path)), "pr_auc")
