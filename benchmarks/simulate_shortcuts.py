@@ -43,6 +43,8 @@ from logfm.corpus.simulate import simulate_sessions
 
 CHUNK = 7
 LEAST = 15
+WORDS = r"[A-Za-z_][A-Za-z0-9_]+|\b\d{1,4}\b"
+"""What TF-IDF counts: words and small numbers; ports of clients and serial numbers are noise."""
 VIEWS = {
     "all three": ("windows", "linux", "network", "dns", "web", "mail", "cloud", "browser"),
     "system": ("windows", "linux"),
@@ -200,7 +202,7 @@ def techniques_f1(
     """Macro F1 over the techniques that enough chunks of both sets have, with TF-IDF and a linear SVM for each."""
     counts = [Counter(name for names in labels for name in names) for labels in (train_labels, test_labels)]
     classes = sorted(name for name in counts[0] if min(one[name] for one in counts) >= least)
-    vectors = TfidfVectorizer(token_pattern=r"[A-Za-z0-9_]{2,}", min_df=3, max_features=40_000, sublinear_tf=True)
+    vectors = TfidfVectorizer(token_pattern=WORDS, min_df=3, max_features=40_000, sublinear_tf=True)
     wanted = [np.array([[name in names for name in classes] for names in labels], dtype=int)
               for labels in (train_labels, test_labels)]  # fmt: skip
     rows = vectors.fit_transform(train)

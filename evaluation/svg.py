@@ -86,7 +86,7 @@ def scatter(dots: Sequence[Dot], label: str, width: int = 960, height: int = 560
 
 def interval_chart(groups: Sequence[tuple[str, Sequence[Span]]], x_label: str, width: int = 860) -> Markup:
     """Dots with whiskers, a band of rows a group, on a shared axis; figures that are not finite are left out."""
-    left, step, gap = 210, 13, 12
+    left, right, step, gap = 210, 30, 13, 12
     drawn = [(name, [span for span in spans if math.isfinite(span.value)]) for name, spans in groups]
     ends = [end for _, spans in drawn for one in spans for end in (one.value, one.low, one.high) if math.isfinite(end)]
     height = _TOP + sum(step * max(len(spans), 1) + gap for _, spans in drawn) + _BOTTOM
@@ -95,11 +95,11 @@ def interval_chart(groups: Sequence[tuple[str, Sequence[Span]]], x_label: str, w
         _text(chart, width / 2, height / 2, "nothing to draw", "middle")
         return _markup(chart)
     ticks = _ticks(min(ends), max(ends))
-    across = _scale(ticks[0], ticks[-1], left, width - _RIGHT)
+    across = _scale(ticks[0], ticks[-1], left, width - right)
     for tick in ticks:
         _line(chart, across(tick), _TOP, across(tick), height - _BOTTOM, "grid")
         _text(chart, across(tick), height - _BOTTOM + 18, f"{tick:,g}", "middle")
-    _text(chart, (left + width - _RIGHT) / 2, height - 6, x_label, "middle", "axis")
+    _text(chart, (left + width - right) / 2, height - 6, x_label, "middle", "axis")
     y = _TOP + gap / 2
     for name, spans in drawn:
         _text(chart, left - 12, y + step * max(len(spans), 1) / 2 + 4, name, "end")
@@ -109,7 +109,7 @@ def interval_chart(groups: Sequence[tuple[str, Sequence[Span]]], x_label: str, w
                 _line(chart, across(one.low), middle, across(one.high), middle, f"whisker {one.css}")
             _titled(_circle(chart, across(one.value), middle, 4, f"mark {one.css}"), one.title)
         y += step * max(len(spans), 1) + gap
-        _line(chart, 0, y - gap / 2, width - _RIGHT, y - gap / 2, "grid")
+        _line(chart, 0, y - gap / 2, width - right, y - gap / 2, "grid")
     return _markup(chart)
 
 

@@ -18,9 +18,9 @@ _SOURCES = {"windows": 1.0, "linux": 0.35, "web": 0.3, "dns": 0.5}
 _OWN = 0.72
 """The part of the routines of workstations that is the session's own user's; the rest is the others'."""
 _BURSTS = 6
-_WITH_ATTACK = 0.8
+_WITH_ATTACK = 0.9
 """How probably a burst of a session with an attack lies at one of its steps."""
-_NEAR, _WIDTH = 0.45, 0.015
+_NEAR, _WIDTH = 0.5, 0.015
 """The part of the routines that lies in bursts, and a burst's standard deviation as a part of the session."""
 _ATTACK_SHARE = 0.8
 _MOST_OF = 0.6
@@ -68,12 +68,13 @@ def _routines(
     length = session.end - session.start
     count = 0
     while True:
-        routine = rng.choices(ready, weights)[0]
+        # The session's own workstation is never silent.
+        routine = rng.choices(ready, weights)[0] if count else next(one for one in ready if one.name == "use_intranet")
         time = session.start + int(rng.uniform(0.0, 0.98) * length)
         if rng.random() < _NEAR:
             time = min(session.end - 1, max(session.start, rng.choice(bursts) + int(rng.gauss(0, _WIDTH) * length)))
         own: Sequence[str] = ()
-        if rng.random() < _OWN and routine.role in ("any", role):
+        if not count or (rng.random() < _OWN and routine.role in ("any", role)):
             own = ("user", "host", "address", "sid", "vpn_address")
         elif routine.role == "it" and rng.random() < 0.5:
             own = ("admin", "admin_host", "admin_address", "server", "server_address", "linux", "linux_address")

@@ -11,6 +11,7 @@ from rich.table import Table
 from logfm.configs.base import Config
 from logfm.console import emit_json, markup_safe, say, stdout
 from logfm.evaluation.display import score, signed
+from logfm.evaluation.stats import Estimate
 from logfm.evaluation.suite.compare import Verdict
 from logfm.evaluation.suite.leaderboard import Board
 from logfm.evaluation.suite.main import REPORT, Result
@@ -106,12 +107,16 @@ def _line(one: Verdict) -> tuple[str, ...]:
 def _boards(boards: Iterable[Board]) -> None:
     lines = (
         (board.task if not number else "", board.metric, "–" if one.rank is None else str(one.rank), one.encoder,
-         score(one.estimate.value), f"{score(one.estimate.low)} to {score(one.estimate.high)}",
+         score(one.estimate.value), _interval(one.estimate),
          f"{one.data_sets} of {len(board.data_sets)}")
         for board in boards for number, one in enumerate(board.standings)
     )  # fmt: skip
     heads = ("task", "main score", "rank", "encoder", "mean", "95 % interval", "data sets")
     _print("Leaderboard (who can't be told apart shares a rank)", heads, lines)
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{score(estimate.low)} to {score(estimate.high)}" if math.isfinite(estimate.low) else ""
 
 
 def _print(title: str, heads: Iterable[str], lines: Iterable[Iterable[str]]) -> None:

@@ -52,10 +52,10 @@ def render(result: Result, path: Path) -> None:
 
 
 def figure(value: float | None) -> str:
-    """A score: three digits, or thousands where it is large."""
-    if value is None or not math.isfinite(value) or abs(value) < 1000:
+    """A score: three digits behind the point, one where it is large, none in thousands."""
+    if value is None or not math.isfinite(value) or abs(value) < 10:
         return display.score(value)
-    return display.number(value)
+    return display.score(value, 1) if abs(value) < 1000 else display.number(value)
 
 
 def view(result: Result) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_metadata_is_strict():
 
 
 def test_figures_are_readable():
-    assert [figure(one) for one in (None, float("nan"), 0.5, 12345.6)] == ["–", "–", "0.500", "12,346"]
+    assert [figure(one) for one in (None, float("nan"), 0.5, 73.0, 12345.6)] == ["–", "–", "0.500", "73.0", "12,346"]
 
 
 def test_there_is_no_path_of_a_machine_in_what_ships():
