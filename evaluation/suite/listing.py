@@ -16,7 +16,7 @@ from logfm.evaluation.suite.compare import Verdict
 from logfm.evaluation.suite.leaderboard import Board
 from logfm.evaluation.suite.main import REPORT, Result
 from logfm.evaluation.suite.registry import Registry, pick
-from logfm.evaluation.suite.results import FAILED, NO_DATA, documents
+from logfm.evaluation.suite.results import FAILED, NO_DATA, NOT_APPLICABLE, documents
 
 
 def show_known(registry: Registry, name: str | None, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def show_run(result: Result, out: Path, as_json: bool) -> None:
         emit_json({"out": str(out), "rows": documents(result.rows), "leaderboard": [*map(_board, result.boards)]})
     else:
         _boards(result.boards)
-    for status in (FAILED, NO_DATA):
+    for status in (FAILED, NOT_APPLICABLE, NO_DATA):
         count = len({(row.task, row.data, row.encoder) for row in result.rows if row.status == status})
         if count:
             say(f"{status}: {count}, see the report")

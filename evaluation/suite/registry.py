@@ -42,6 +42,8 @@ class Registry:
     load: Load
     codes: Mapping[str, str] = field(default_factory=dict)
     """Hash of each task's source: part of a cell's key."""
+    own: tuple[str, ...] = ()
+    """Names of the user's own data sets, which belong to every suite whose tasks they fit."""
 
     def suite(self, name: str) -> SuiteSpec:
         """A suite by its name, or by the path of a YAML file; its tasks and data sets are known.
@@ -59,8 +61,11 @@ class Registry:
 
     def runs_on(self, task: str, suite: SuiteSpec) -> list[DataSpec]:
         """The data sets of a suite for a task, in the suite's order."""
-        names = self.data if suite.data is None else suite.data
-        return [self.data[name] for name in names if task in self.data[name].tasks]
+        return [self.data[name] for name in self.names(suite) if task in self.data[name].tasks]
+
+    def names(self, suite: SuiteSpec) -> list[str]:
+        """The data sets of a suite, the user's own last."""
+        return list(self.data) if suite.data is None else list(dict.fromkeys((*suite.data, *self.own)))
 
 
 def registry(own_data: Sequence[Path] = ()) -> Registry:
@@ -71,7 +76,8 @@ def registry(own_data: Sequence[Path] = ()) -> Registry:
     """
     tasks, codes = _tasks()
     data = _named(DataSpec, [_DATA, *own_data])
-    return Registry(tasks, data, _named(SuiteSpec, [_SUITES]), _load, codes)
+    own = tuple(name for name in data if name not in _named(DataSpec, [_DATA])) if own_data else ()
+    return Registry(tasks, data, _named(SuiteSpec, [_SUITES]), _load, codes, own)
 
 
 def pick(known: Mapping[str, Known], name: str, kind: str) -> Known:

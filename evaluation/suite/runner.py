@@ -104,7 +104,7 @@ def _measured(plan: Plan, execute: Execute) -> list[Row]:
     if plan.data is None and not any(spec.path.startswith("simulated:") for spec in specs.values()):
         raise UserError("no data folder", plan.suite.name, "Give --data DIR, or set LOGFM_DATA.")
     rows: list[Row] = []
-    order = list(plan.registry.data if plan.suite.data is None else plan.suite.data)
+    order = plan.registry.names(plan.suite)
     names = [task for spec in specs.values() for task in _of(plan, spec)]
     total = sum(_seeds(plan, task) for task in names for one in plan.contestants if _takes_part(plan, task, one))
     with progress("evaluating", total=total) as advance:

@@ -155,3 +155,13 @@ def test_there_is_no_path_of_a_machine_in_what_ships():
     for path in (RECIPES / "evaluation").rglob("*.yaml"):
         assert not re.search(r"(^|\s)/(home|work|tmp|root)/", path.read_text()), path
     assert Path(registries.__file__).is_file()
+
+
+def test_ones_own_data_sets_belong_to_every_suite_that_has_their_task(tmp_path):
+    text = (RECIPES / "evaluation" / "data" / "simulated.yaml").read_text().replace("name: simulated", "name: portal")
+    (tmp_path / "portal.yaml").write_text(text)
+    known = registries.registry([tmp_path])
+    for name in ("quick", "local"):
+        assert known.names(known.suite(name))[-1] == "portal"
+    assert "portal" in {spec.name for spec in known.runs_on("search", known.suite("local"))}
+    assert "simulated" not in {spec.name for spec in known.runs_on("search", known.suite("local"))}
