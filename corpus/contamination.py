@@ -45,6 +45,21 @@ def read_index(folder: str | Path) -> Words:
     return pq.read_table(path, columns=["template"])["template"].to_numpy()
 
 
+def join_indexes(folders: Sequence[Path], out: Path) -> bool:
+    """Write into the folder `out` what the indexes of some corpora or encoders hold together.
+
+    False, and no file, where one of them has none: half an index would call new what a model has seen.
+    """
+    paths = [folder / INDEX for folder in folders]
+    if not all(path.is_file() for path in paths):
+        return False
+    tables = [pq.read_table(path, columns=_SCHEMA.names) for path in paths]
+    counts = pa.concat_tables(tables).group_by("template").aggregate([("events", "sum")]).sort_by("template")
+    with parquet_writer(out / INDEX, _SCHEMA) as writer:
+        writer.write_table(counts.select(["template", "events_sum"]).rename_columns(_SCHEMA.names).cast(_SCHEMA))
+    return True
+
+
 def write_part(hashes: Sequence[Words], path: Path) -> None:
     """Distinct templates of some events, ascending, and behind them their counts, for `write_index`."""
     found, counts = np.unique(np.concatenate([*hashes, np.empty(0, np.uint64)]), return_counts=True)

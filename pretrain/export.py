@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 from logfm.artifacts import MANIFEST, Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.base import parse
 from logfm.configs.schema.pretrain import ModelConfig
+from logfm.corpus.contamination import join_indexes
 from logfm.errors import UserError
 from logfm.extras import require
 from logfm.pretrain.decoder import MaskDecoder, build_decoder
@@ -99,6 +100,8 @@ def _export(
         work.licences.update(licences or [])
         work.metrics.update(metrics or {})
         write_encoder(model, tokenizer, trained_tokens, work.path, decoder)
+        # What an evaluation consults: the templates that the model has seen (value-masked hashes, no text).
+        join_indexes([tokenizer_folder.parent], work.path)
         if onnx or int8:
             write_onnx(work.path, int8)
     return read_manifest(out)

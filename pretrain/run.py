@@ -27,6 +27,7 @@ from logfm.artifacts import (
 )
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.console import say
+from logfm.corpus.contamination import join_indexes
 from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import continuing, continuing_report, export
@@ -114,6 +115,7 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
             facts["legs"] = [] if state is None else [list(leg) for leg in state.legs]
             write_atomic(work.path / "config.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
             tokenizer.save(work.path / "tokenizer")
+            join_indexes(_learnt_from(config, start), work.path)
             work.metrics.update(_fit(config, tokenizer, start, state, work.path))
             if start is not None:
                 say(continuing_report.write({"this run": work.path}, work.path / "report.html"))
@@ -131,6 +133,14 @@ def _sources(config: PretrainConfig, tokenizer: LogTokenizer, start: Start | Non
         if start.config.replay is not None:
             sources["replay"] = _tokens(start.config.replay, tokenizer, config.out / _REPLAY, config)
     return sources
+
+
+def _learnt_from(config: PretrainConfig, start: Start | None) -> list[Path]:
+    """Folders whose contamination indexes say together what templates the encoder will have seen."""
+    if start is None:
+        return [config.corpus]
+    replay = [] if start.config.replay is None else [start.config.replay]
+    return [config.corpus, *replay, start.config.encoder]
 
 
 def _tokens(corpus: Path, tokenizer: LogTokenizer, folder: Path, config: PretrainConfig) -> Manifest:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus import build
-from logfm.corpus.contamination import read_index, seen
+from logfm.corpus.contamination import join_indexes, read_index, seen
 from logfm.corpus.templates import template_hashes
 from logfm.errors import UserError
 
@@ -69,6 +69,21 @@ def test_the_index_tells_new_templates_from_new_values(tmp_path, monkeypatch):
     assert pq.read_table(tmp_path / "parts/templates.parquet") == table
     with pytest.raises(UserError):
         read_index(tmp_path)
+
+
+def test_indexes_are_joined_or_there_is_none(tmp_path):
+    for name, lines in (("one", "a b 1\na b 2\nc d\n"), ("two", "c d\ne f\n")):
+        (tmp_path / f"{name}.log").write_text(lines)
+        build([tmp_path / f"{name}.log"], tmp_path / name)
+    assert join_indexes([tmp_path / "one", tmp_path / "two"], tmp_path)
+    table = pq.read_table(tmp_path / "templates.parquet")
+    parts = [read_index(tmp_path / name) for name in ("one", "two")]
+    assert table["template"].to_numpy().tolist() == sorted({*parts[0].tolist(), *parts[1].tolist()})
+    assert sum(table["events"].to_pylist()) == 5 and len(table) == 3
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "out").mkdir()
+    assert not join_indexes([tmp_path / "one", tmp_path / "bare"], tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_sources_have_the_identity_of_their_content(tmp_path):

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from logfm.artifacts import read_manifest
+from logfm.corpus.contamination import INDEX
 from logfm.embeddings import LogEncoder
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export_checkpoint, load_encoder, pretrain
@@ -54,7 +56,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def test_it_learns_and_its_folder_opens_elsewhere(configure, tmp_path):
+def test_it_learns_and_its_folder_opens_elsewhere(configure, corpus, tmp_path):
     outcome = pretrain(configure(tmp_path, train={"steps": 150, "validate_every": 50}))
     history = [row for row in read_history(tmp_path / "run") if "validation_loss" in row]
     assert history[-1]["validation_loss"] < 0.75 * history[0]["validation_loss"]
@@ -63,6 +65,9 @@ def test_it_learns_and_its_folder_opens_elsewhere(configure, tmp_path):
     assert metrics["validation_perplexity"] == pytest.approx(np.exp(metrics["validation_loss"]))
     assert 0 < metrics["validation_bits_per_byte"] < 8
     assert outcome.encoder.licences == ["CC0-1.0"]
+    # The encoder says what templates it has seen, wherever it is taken.
+    known = [pq.read_table(folder / INDEX)["template"] for folder in (corpus.path, tmp_path / "encoder")]
+    assert len(known[0]) and known[0] == known[1]
     modes = {(tmp_path / "encoder" / name).stat().st_mode for name in ("config.json", "model.safetensors")}
     assert len(modes) == 1
     # A text longer than anything it trained on is read to that length, and not at the square of its own.
