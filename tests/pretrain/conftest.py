@@ -10,8 +10,10 @@ import pytest
 from logfm.artifacts import produce
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.configs.schema.tokenizer import TokenizerConfig
+from logfm.corpus.contamination import INDEX, write_index, write_part
 from logfm.corpus.events import SCHEMA
 from logfm.corpus.store import Corpus
+from logfm.corpus.templates import template_hashes
 from logfm.tokenizer import train
 
 
@@ -32,6 +34,8 @@ def write_corpus(folder, texts, sources=None, times=True, licence="CC0-1.0"):
         first = sorted({text: i for i, text in reversed(list(enumerate(texts)))}.values())
         view = {"row": pa.array(first, pa.int64()), "copies": pa.array([1] * len(first), pa.int32())}
         pq.write_table(pa.table(view), work.path / "views" / "exact.parquet")
+        write_part([template_hashes(pa.array(texts))], folder.parent / "templates")
+        write_index([folder.parent / "templates"], work.path / INDEX)
     return Corpus.open(folder)
 
 
