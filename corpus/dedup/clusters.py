@@ -181,7 +181,6 @@ def near(signatures: Signatures, left: Rows, right: Rows, threshold: float) -> n
     def verify(pairs: Rows) -> None:
         shared = _shared(signatures, left[pairs], right[pairs])
         result[pairs] = shared >= threshold * (sizes[0][pairs] + sizes[1][pairs] - shared)
-        signatures.release()
 
     piece = np.cumsum(sizes[1][possible]) // _AT_ONCE
     pieces = np.split(possible, np.flatnonzero(np.diff(piece)) + 1) if len(possible) else []

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
+_MOST_READ = 1 << 16  # rows after which the pages they lie on are let go of
 _RUN = 1024  # rows whose begins are counted from one place: 32 bits are enough for that many records
 
 
@@ -24,11 +25,15 @@ class Spilled:
             np.frombuffer(one, dtype=dtype) if one is not None else np.empty(0, dtype) for one in self._maps
         ]
         self._begins, self._first = begins, first
+        self._rows_read = 0
 
     def read(self, rows: Rows) -> list[npt.NDArray[Any]]:
         """The elements of each of some rows; views into the files."""
         files = np.searchsorted(self._first, rows, side="right") - 1
         offsets = self._begins(self._first[files])
+        self._rows_read += len(rows)
+        if self._rows_read > _MOST_READ:
+            self._release()
         spans = zip(
             files.tolist(),
             (self._begins(rows) - offsets).tolist(),
@@ -38,8 +43,9 @@ class Spilled:
         arrays = self._arrays
         return [arrays[file][begin:end] for file, begin, end in spans]
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Let go of the pages that reading has brought in; the system keeps them at hand as long as it can."""
+        self._rows_read = 0
         for one in self._maps:
             if one is not None:
                 one.madvise(mmap.MADV_DONTNEED)
@@ -91,11 +97,6 @@ class Signatures:
         shingles, sketches = ([one.with_suffix(kind) for one in prefixes] for kind in (".shingles", ".sketches"))
         self._shingles = Spilled(shingles, np.uint64, self._begins.of, first)
         self._sketches = Spilled(sketches, f"V{width}", lambda rows: rows, first)
-
-    def release(self) -> None:
-        """Let go of the pages of all files."""
-        self._shingles.release()
-        self._sketches.release()
 
     def sizes(self, rows: Rows) -> Rows:
         """Number of distinct shingles of each row."""
