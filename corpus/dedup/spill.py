@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
-_MOST_READ = 1 << 16  # rows after which the pages they lie on are let go of
+_MOST_READ = 1 << 13  # rows after which the pages they lie on are let go of; each can bring in 64 KiB
 _RUN = 1024  # rows whose begins are counted from one place: 32 bits are enough for that many records
 
 
@@ -108,8 +108,14 @@ class Signatures:
 
     def sketches(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """The lowest byte of each MinHash value of some rows, uint8 (len(rows), width)."""
-        found = np.concatenate([*self._sketches.read(rows), np.empty(0, f"V{self.width}")])
-        return found.view(np.uint8).reshape(-1, self.width)
+        result = np.empty((len(rows), self.width), dtype=np.uint8)
+        # In the file's order: the pages of a batch are then a part of it, and not all of it.
+        order = np.argsort(rows)
+        for start in range(0, len(rows), _MOST_READ):
+            chosen = order[start : start + _MOST_READ]
+            found = np.concatenate(self._sketches.read(rows[chosen]))
+            result[chosen] = found.view(np.uint8).reshape(-1, self.width)
+        return result
 
     def keys(
         self, band: int, chosen: npt.NDArray[np.bool_], part: int, parts: int
