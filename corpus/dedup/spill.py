@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
 _MOST_READ = 1 << 13  # rows after which the pages they lie on are let go of; each can bring in 64 KiB
+_AT_ONCE = 1 << 18  # rows
 _RUN = 1024  # rows whose begins are counted from one place: 32 bits are enough for that many records
 
 
@@ -68,12 +69,14 @@ class Begins:
         self._runs = np.zeros(rows // _RUN + 1, dtype=np.int64)
         row, total = 0, 0
         for path in sizes:
-            begins = np.concatenate(([0], np.cumsum(np.fromfile(path, dtype=np.uint32), dtype=np.int64))) + total
-            new = np.arange(-(-row // _RUN), (row + len(begins) - 1) // _RUN + 1)
-            self._runs[new] = begins[new * _RUN - row]
-            rows_here = np.arange(row, row + len(begins))
-            self._within[rows_here] = begins - self._runs[rows_here // _RUN]
-            row, total = row + len(begins) - 1, int(begins[-1])
+            for start in range(0, path.stat().st_size, 4 * _AT_ONCE):
+                found = np.fromfile(path, dtype=np.uint32, count=_AT_ONCE, offset=start)
+                begins = np.cumsum(np.concatenate(([total], found)), dtype=np.int64)
+                rows_here = np.arange(row, row + len(begins))
+                new = np.flatnonzero(rows_here % _RUN == 0)
+                self._runs[rows_here[new] // _RUN] = begins[new]
+                self._within[rows_here] = begins - self._runs[rows_here // _RUN]
+                row, total = row + len(found), int(begins[-1])
 
     def of(self, rows: Rows) -> Rows:
         """The elements before each of some rows, int64."""
