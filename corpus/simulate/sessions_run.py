@@ -17,6 +17,7 @@ from logfm.artifacts import Manifest, digest, finished, produce, read_manifest, 
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.planning import Session, plan
 from logfm.corpus.simulate.running import LOGS, STAGE, TRUTH
+from logfm.corpus.simulate.running import TRUTH_SCHEMA as SPAN_TRUTH_SCHEMA
 from logfm.corpus.simulate.session import all_routines, is_held, play_session
 from logfm.corpus.simulate.session_files import write_session
 from logfm.corpus.simulate.sources_of import record_specs
@@ -25,19 +26,7 @@ from logfm.corpus.simulate.world import World, make_world
 from logfm.errors import UserError
 
 SESSIONS = "sessions.parquet"
-TRUTH_SCHEMA = pa.schema(
-    [
-        pa.field("event_id", pa.string(), nullable=False),
-        pa.field("session", pa.string(), nullable=False),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("offset", pa.int64(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("techniques", pa.list_(pa.string()), nullable=False),
-        pa.field("tactic", pa.string()),
-        pa.field("scenario", pa.string()),
-        pa.field("step", pa.string()),
-    ]
-)
+TRUTH_SCHEMA = SPAN_TRUTH_SCHEMA.insert(1, pa.field("session", pa.string(), nullable=False))
 SESSIONS_SCHEMA = pa.schema(
     [
         pa.field("session", pa.string(), nullable=False),
