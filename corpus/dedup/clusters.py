@@ -14,7 +14,7 @@ _PART = 1 << 20  # keys sorted, or rows settled, at once
 _MOST_LEADERS = 16  # rows of one bucket that others are compared with: bounds the work on a hostile bucket
 _MOST_ROUNDS = 10
 _AT_ONCE = 1 << 20  # shingles compared at once
-_HIGHEST = np.array([(1 << 64) - 1], dtype=np.uint64)
+_HIGHEST = np.uint64((1 << 64) - 1)
 _REMEMBERED = (1 << 22) - 3  # pairs found too far apart that needn't be verified again: 32 MiB
 
 
@@ -199,14 +199,14 @@ def _shared(signatures: Signatures, left: Rows, right: Rows) -> Rows:
     group = np.cumsum(new) - 1
     sizes, counts = signatures.sizes(left[new]), signatures.sizes(right)
     # Behind each leader's hashes a highest one, at which a search stops.
-    wanted = np.concatenate([part for hashes in signatures.shingles(left[new]) for part in (hashes, _HIGHEST)])
+    wanted = np.insert(signatures.shingles(left[new]), np.cumsum(sizes), _HIGHEST)
     # Hashes are spread evenly, so their highest bits are a place in a table: two to four slots a shingle.
     bits = np.ceil(np.log2(np.maximum(sizes, 2))).astype(np.int64) + 1
     shifts, tables = (64 - bits).astype(np.uint64), np.cumsum(1 << bits) - (1 << bits)
     slots = np.repeat(tables, sizes + 1) + (wanted >> np.repeat(shifts, sizes + 1)).astype(np.int64)
     begins = np.concatenate(([0], np.cumsum(np.bincount(slots, minlength=int((1 << bits).sum())))))
     del slots
-    members = np.concatenate(signatures.shingles(right))
+    members = signatures.shingles(right)
     slots = (members >> np.repeat(shifts[group], counts)).astype(np.int64)
     slots += np.repeat(tables[group], counts)
     places = begins[slots]

@@ -30,7 +30,7 @@ def near_copies(
 
     `prefixes` name each task's signatures (see `SignatureWriter`) and `events` its number of events, in order; `copies`
     are those of the exact view. `clusters` gets a Parquet file that names, for each row that the exact view
-    keeps and this one does not (`row`), the row that represents it (`kept`). Memory: 24 bytes an event besides
+    keeps and this one does not (`row`), the row that represents it (`kept`). Memory: 20 bytes an event besides
     the arrays of one part and the mapped files.
 
     Raises:
@@ -61,14 +61,15 @@ def near_copies(
     return counts
 
 
-def _rows_of(prefixes: Sequence[Path], events: Sequence[int], count: int) -> npt.NDArray[np.int64]:
-    """The events that have signatures, by their numbers in the whole corpus, int64 (count,)."""
-    rows = np.empty(count, dtype=np.int64)
+def _rows_of(
+    prefixes: Sequence[Path], events: Sequence[int], count: int
+) -> npt.NDArray[np.uint32] | npt.NDArray[np.int64]:
+    """The events that have signatures, by their numbers in the whole corpus, (count,)."""
+    rows = np.empty(count, dtype=np.uint32 if sum(events) < 1 << 32 else np.int64)
     end = first = 0
     for prefix, size in zip(prefixes, events, strict=True):
         path = prefix.with_suffix(".rows")
         start, end = end, end + path.stat().st_size // 8
-        rows[start:end] = np.fromfile(path, dtype=np.int64)
-        rows[start:end] += first
+        rows[start:end] = np.fromfile(path, dtype=np.int64) + first
         first += size
     return rows

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
-_MOST_READ = 1 << 13  # rows after which the pages they lie on are let go of; each can bring in 64 KiB
+_MOST_READ = 1 << 10  # rows after which the pages they lie on are let go of; each can bring in 64 KiB
 _AT_ONCE = 1 << 18  # rows
 _RUN = 1024  # rows whose begins are counted from one place: 32 bits are enough for that many records
 
@@ -25,24 +25,32 @@ class Spilled:
         self._arrays = [
             np.frombuffer(one, dtype=dtype) if one is not None else np.empty(0, dtype) for one in self._maps
         ]
-        self._begins, self._first = begins, first
+        self._dtype, self._begins, self._first = np.dtype(dtype), begins, first
         self._rows_read = 0
 
-    def read(self, rows: Rows) -> list[npt.NDArray[Any]]:
-        """The elements of each of some rows; views into the files."""
+    def read(self, rows: Rows) -> npt.NDArray[Any]:
+        """The elements of some rows, one row's behind another's."""
+        begins, ends = self._begins(rows), self._begins(rows + 1)
         files = np.searchsorted(self._first, rows, side="right") - 1
         offsets = self._begins(self._first[files])
-        self._rows_read += len(rows)
-        if self._rows_read > _MOST_READ:
-            self._release()
-        spans = zip(
-            files.tolist(),
-            (self._begins(rows) - offsets).tolist(),
-            (self._begins(rows + 1) - offsets).tolist(),
-            strict=True,
-        )
-        arrays = self._arrays
-        return [arrays[file][begin:end] for file, begin, end in spans]
+        found = np.empty(int((ends - begins).sum()), self._dtype)
+        filled = 0
+        for start in range(0, len(rows), _MOST_READ):
+            piece = slice(start, start + _MOST_READ)
+            spans = zip(
+                files[piece].tolist(),
+                (begins[piece] - offsets[piece]).tolist(),
+                (ends[piece] - offsets[piece]).tolist(),
+                strict=True,
+            )
+            parts = [self._arrays[file][begin:end] for file, begin, end in spans]
+            size = int((ends[piece] - begins[piece]).sum())
+            np.concatenate(parts, out=found[filled : filled + size])
+            filled += size
+            self._rows_read += len(parts)
+            if self._rows_read >= _MOST_READ:
+                self._release()
+        return found
 
     def _release(self) -> None:
         """Let go of the pages that reading has brought in; the system keeps them at hand as long as it can."""
@@ -105,8 +113,8 @@ class Signatures:
         """Number of distinct shingles of each row."""
         return self._begins.of(rows + 1) - self._begins.of(rows)
 
-    def shingles(self, rows: Rows) -> list[npt.NDArray[np.uint64]]:
-        """The shingle set of each of some rows, sorted; views into the files."""
+    def shingles(self, rows: Rows) -> npt.NDArray[np.uint64]:
+        """The shingle sets of some rows, each sorted, one behind the other."""
         return self._shingles.read(rows)
 
     def sketches(self, rows: Rows) -> npt.NDArray[np.uint8]:
@@ -114,10 +122,9 @@ class Signatures:
         result = np.empty((len(rows), self.width), dtype=np.uint8)
         # In the file's order: the pages of a batch are then a part of it, and not all of it.
         order = np.argsort(rows)
-        for start in range(0, len(rows), _MOST_READ):
-            chosen = order[start : start + _MOST_READ]
-            found = np.concatenate(self._sketches.read(rows[chosen]))
-            result[chosen] = found.view(np.uint8).reshape(-1, self.width)
+        for start in range(0, len(rows), _AT_ONCE):
+            chosen = order[start : start + _AT_ONCE]
+            result[chosen] = self._sketches.read(rows[chosen]).view(np.uint8).reshape(-1, self.width)
         return result
 
     def keys(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from logfm.corpus.simulate import wide, windows
+from logfm.corpus.simulate import wide, windows, windows_detail
 from logfm.corpus.simulate.records import AUTH, DNS, WEB, WINDOWS, Record, Truth, auth_line, dns_line, web_line
 from logfm.corpus.simulate.templates import (
     AccessEvent,
@@ -85,6 +85,8 @@ class Player:
         for process, end, truth in self._ends.values():
             body = windows.sysmon(self.world, end, 5, process, {}, user=True)
             self.records.append(Record(end, WINDOWS, body, truth))
+            if self.wide and self.world.hosts[process.host].kind != "workstation":
+                self.records.append(Record(end, WINDOWS, windows_detail.exited(self.world, end, process), truth))
 
     def look_up(
         self, name: str, client: str, kind: str = "A", rcode: str = "NOERROR", answer: str | None = None
@@ -110,6 +112,8 @@ class Player:
         self.put(WINDOWS, windows.started(self.world, self.time, process, parent))
         if self.world.hosts[host].kind != "workstation":
             self.put(WINDOWS, windows.created(self.world, self.time, process, parent))
+        if self.wide:
+            wide.detail(self, process)
         end = self.time + int(self.rng.uniform(*event.seconds) * SECOND)
         self._ends[process.guid] = (process, end, self.truth)
 
@@ -127,6 +131,8 @@ class Player:
         if self.wide:
             ends = (self.world.hosts[host].address, address, int(body["SourcePort"]), event.port)
             wide.flow(self, ends, name, (self.rng.randint(*event.sent), self.rng.randint(*event.received)))
+            if self.world.hosts[host].kind != "workstation":
+                self.put(WINDOWS, windows_detail.permitted(self.world, self.time, process, ends))
 
     def write(self, event: FileEvent) -> None:
         """Write a file."""
@@ -140,6 +146,10 @@ class Player:
     def set_value(self, event: RegistryEvent) -> None:
         """Set a registry value."""
         process = self.process(event.by, self.fill(event.host))
+        if self.wide and self.rng.random() < 0.4:
+            key = windows_detail.key_made(self.world, self.time, process, self.fill(event.key))
+            self.put(WINDOWS, key)
+            self.time += self.rng.randrange(200, 4_000)
         fields = {"EventType": "SetValue", "TargetObject": self.fill(event.key), "Details": self.fill(event.value)}
         self.put(WINDOWS, windows.sysmon(self.world, self.time, 13, process, fields, user=True))
 
@@ -162,6 +172,11 @@ class Player:
             wide.flow(self, (machine.address, self.world.hosts[host].address, wide.any_port(self), port), host, volume)
         body = windows.logged_on(self.world, self.rng, self.time, host, user, event.type, source, failed=event.failed)
         self.put(WINDOWS, body)
+        if self.wide and not event.failed:
+            self.put(WINDOWS, windows_detail.members(self.world, self.time, host, body))
+            if event.type == 3:
+                end = self.time + int(self.rng.uniform(0.2, 12) * SECOND)
+                self.put(WINDOWS, windows_detail.logged_off(self.world, end, host, body), end)
         known = self.world.users.get(user)
         if not event.failed and known and known.role == "it":
             domain, name, sid = windows.account(self.world, user)

@@ -181,3 +181,56 @@ CHATS = _words("hooks.teamtalk.example api.chatgram.example gist.codehub.example
 BUCKETS = _words("backups reports invoices media logs exports website builds")
 CLOUD_APPS = ["Office 365 Exchange Online", "Microsoft Teams", "SharePoint Online", "Azure Portal", "Azure CLI"]
 REGIONS = _words("eu-central-1 eu-west-1 us-east-1 us-west-2")
+# Images that programs load, by program; those of all programs under "".
+LOADED = {
+    "": [
+        rf"C:\Windows\System32\{name}.dll"
+        for name in ("ntdll", "kernel32", "KernelBase", "rpcrt4", "combase", "bcryptprimitives")
+    ],
+    "powershell.exe": [
+        r"C:\Windows\assembly\NativeImages_v4.0.30319_64\System.Manaa57fc8cc#\System.Management.Automation.ni.dll",
+        r"C:\Windows\System32\amsi.dll",
+    ],
+    "chrome.exe": [r"C:\Windows\System32\dbghelp.dll", r"C:\Windows\System32\winhttp.dll"],
+    "winword.exe": [r"C:\Windows\System32\vbscript.dll", r"C:\Windows\System32\winspool.drv"],
+    "excel.exe": [r"C:\Windows\System32\winspool.drv", r"C:\Windows\System32\taskschd.dll"],
+    "svchost.exe": [
+        r"C:\Windows\System32\perfos.dll",
+        r"C:\Windows\System32\taskschd.dll",
+        r"C:\Windows\System32\wbemcomn.dll",
+    ],
+    "wmic.exe": [r"C:\Windows\System32\wbemcomn.dll", r"C:\Windows\System32\vbscript.dll"],
+    "net.exe": [r"C:\Windows\System32\samcli.dll", r"C:\Windows\System32\netutils.dll"],
+    "schtasks.exe": [r"C:\Windows\System32\taskschd.dll"],
+    "vssadmin.exe": [r"C:\Windows\System32\vsstrace.dll"],
+    "procdump64.exe": [r"C:\Windows\System32\dbghelp.dll", r"C:\Windows\System32\dbgcore.dll"],
+    "rundll32.exe": [r"C:\Windows\System32\dbghelp.dll", r"C:\Windows\System32\imagehlp.dll"],
+    "reg.exe": [r"C:\Windows\System32\ntmarta.dll"],
+}
+MODULES = {
+    r"c:\windows\system32\ntdll.dll": "NT Layer DLL",
+    r"c:\windows\system32\kernel32.dll": "Windows NT BASE API Client DLL",
+    r"c:\windows\system32\kernelbase.dll": "Windows NT BASE API Client DLL",
+    r"c:\windows\system32\rpcrt4.dll": "Remote Procedure Call Runtime",
+    r"c:\windows\system32\combase.dll": "Microsoft COM for Windows",
+    r"c:\windows\system32\amsi.dll": "Anti-Malware Scan Interface",
+    r"c:\windows\system32\dbghelp.dll": "Windows Image Helper",
+    r"c:\windows\system32\taskschd.dll": "Task Scheduler COM API",
+    r"c:\windows\system32\perfos.dll": "Windows System Performance Objects DLL",
+    r"c:\windows\system32\samcli.dll": "Security Accounts Manager Client DLL",
+}
+FRAMES = _words(
+    "RPCRT4.dll combase.dll windows.storage.dll ole32.dll SHELL32.dll advapi32.dll sechost.dll ucrtbase.dll"
+)
+PORT_NAMES = {
+    22: "ssh",
+    80: "http",
+    88: "kerberos",
+    135: "epmap",
+    389: "ldap",
+    443: "https",
+    445: "microsoft-ds",
+    465: "smtps",
+    3389: "ms-wbt-server",
+    8443: "https-alt",
+}

@@ -8,6 +8,7 @@ from typing import IO, Any
 import orjson
 
 from logfm.corpus.events import event_id
+from logfm.corpus.simulate.collected import collected
 from logfm.corpus.simulate.network import bucket_ends
 from logfm.corpus.simulate.planning import SECOND, Session
 from logfm.corpus.simulate.records import DNS, Record, Truth, dns_header, moment
@@ -87,7 +88,7 @@ class _File:
         if place not in self._places:
             self._places[place] = self._rng.randrange(10_000, 900_000)
         self._places[place] += 1
-        return orjson.dumps(body | {"RecordNumber": self._places[place]}).decode()
+        return orjson.dumps(collected(body | {"RecordNumber": self._places[place]})).decode()
 
     def _put(self, text: str) -> None:
         if text:

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from logfm.corpus.simulate import network, windows
+from logfm.corpus.simulate import network, windows, windows_detail
 from logfm.corpus.simulate.records import WINDOWS
 from logfm.corpus.simulate.sources_of import render
 from logfm.corpus.simulate.templates import BrowseEvent, FocusEvent, LogEvent, TrafficEvent
 
 if TYPE_CHECKING:
     from logfm.corpus.simulate.playing import Player
+    from logfm.corpus.simulate.world import Process
 
 SECOND = 1_000_000
 
@@ -128,3 +129,14 @@ def audited(player: "Player", host: str, message: str) -> None:
     file, bodies = render("audit.command", data, player.cast, player.time)
     for body in bodies:
         player.put(file, body)
+
+
+def detail(player: "Player", process: "Process") -> None:
+    """Leave what Windows records of a process that has started: images, and PowerShell's script."""
+    time = player.time
+    for path in windows_detail.images_of(player.rng, process.image):
+        time += player.rng.randrange(500, 30_000)
+        player.put(WINDOWS, windows_detail.loaded(player.world, time, process, path), time)
+    if process.image.endswith("powershell.exe"):
+        time += player.rng.randrange(80_000, 600_000)
+        player.put(WINDOWS, windows_detail.script_block(player.world, player.rng, time, process), time)

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from functools import lru_cache
 from ntpath import basename, dirname
 from typing import Any
 
@@ -11,6 +12,7 @@ from logfm.corpus.simulate.world import Process, World
 
 Fields = dict[str, Any]
 _SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
+_LABELS = {"Low": 4096, "Medium": 8192, "High": 12288, "System": 16384}
 _SECURITY = ("Security", "Microsoft-Windows-Security-Auditing")
 
 
@@ -74,14 +76,18 @@ def started(world: World, time: int, process: Process, parent: Process) -> Field
     what, company = pools.PROGRAMS.get(file.lower(), (file.rsplit(".", 1)[0], "Microsoft Corporation"))
     place = dirname(process.image) if process.user == "SYSTEM" else f"C:\\Users\\{process.user}"
     return sysmon(world, time, 1, process, {
+        "FileVersion": version_of(process.image),
         "Description": what,
+        "Product": "Microsoft® Windows® Operating System" if "\\System32\\" in process.image else what,
         "Company": company,
         "OriginalFileName": file,
         "CommandLine": process.command,
         "CurrentDirectory": f"{place}\\",
+        "LogonGuid": f"{{{process.guid[1:9]}-{_md5(process.logon_id)[:4].lower()}-5f91-b6c0-9c0000000000}}",
         "LogonId": process.logon_id,
+        "TerminalSessionId": "0" if process.user == "SYSTEM" else "1",
         "IntegrityLevel": process.integrity,
-        "Hashes": f"MD5={_md5(process.image)},IMPHASH={_md5(what)}",
+        "Hashes": hashes(process.image),
         "ParentProcessGuid": parent.guid,
         "ParentProcessId": str(parent.pid),
         "ParentImage": parent.image,
@@ -99,6 +105,11 @@ def created(world: World, time: int, process: Process, parent: Process) -> Field
         "SubjectLogonId": process.logon_id,
         "NewProcessId": hex(process.pid),
         "NewProcessName": process.image,
+        "TargetUserSid": "S-1-0-0",
+        "TargetUserName": "-",
+        "TargetDomainName": "-",
+        "TargetLogonId": "0x0",
+        "MandatoryLabel": f"S-1-16-{_LABELS[process.integrity]}",
         "TokenElevationType": "%%1937" if process.integrity in ("High", "System") else "%%1938",
         "ProcessId": hex(parent.pid),
         "CommandLine": process.command,
@@ -117,10 +128,12 @@ def connected(world: World, rng: random.Random, time: int, process: Process, to:
         "SourceIp": host.address,
         "SourceHostname": f"{host.name}.{world.realm}",
         "SourcePort": str(rng.randrange(49152, 65536)),
+        "SourcePortName": "-",
         "DestinationIsIpv6": "false",
         "DestinationIp": address,
         "DestinationHostname": name if name.endswith(world.realm) else "-",
         "DestinationPort": str(port),
+        "DestinationPortName": pools.PORT_NAMES.get(port, "-"),
     }, user=True)  # fmt: skip
 
 
@@ -135,10 +148,8 @@ def looked_up(world: World, time: int, process: Process, query: str, address: st
 
 def opened(world: World, rng: random.Random, time: int, process: Process, target: Process, mask: str) -> Fields:
     """Sysmon 10: a process opened another one."""
-    trace = "|".join(
-        f"C:\\Windows\\System32\\{module}+{rng.randrange(0x1000, 0xFFFFF):x}"
-        for module in ("ntdll.dll", "KERNELBASE.dll")
-    )
+    frames = ["ntdll.dll", "KERNELBASE.dll", *rng.choices(pools.FRAMES, k=rng.randrange(1, 12))]
+    trace = "|".join(f"C:\\Windows\\System32\\{module}+{rng.randrange(0x1000, 0xFFFFF):x}" for module in frames)
     event = sysmon(world, time, 10, process, {
         "SourceProcessGUID": process.guid,
         "SourceProcessId": str(process.pid),
@@ -149,6 +160,8 @@ def opened(world: World, rng: random.Random, time: int, process: Process, target
         "TargetImage": target.image,
         "GrantedAccess": mask,
         "CallTrace": trace,
+        "SourceUser": "\\".join(account(world, process.user)[:2]),
+        "TargetUser": "\\".join(account(world, target.user)[:2]),
     })  # fmt: skip
     for name in ("ProcessGuid", "ProcessId", "Image"):
         del event[name]
@@ -174,11 +187,27 @@ def logged_on(
         "ProcessName": r"C:\Windows\System32\svchost.exe" if kind != 3 else "-",
         "IpAddress": machine.address if machine else source,
         "IpPort": str(rng.randrange(49152, 65536)) if source != "-" else "-",
+        "SubjectDomainName": world.company.upper() if kind in (2, 5, 7, 10) else "-",
+        "SubjectLogonId": "0x3e7" if kind in (2, 5, 7, 10) else "0x0",
+        "ProcessId": "0x0" if kind == 3 else hex(4 * rng.randrange(120, 500)),
+        "TransmittedServices": "-",
+        "LmPackageName": "-",
+        "KeyLength": "0",
     }
     if failed:
         status = {"Status": "0xc000006d", "SubStatus": rng.choice(("0xc000006a", "0xc000006a", "0xc0000064"))}
         return security(world, time, host, 4625, fields | status)
-    logon = {"TargetLogonId": f"0x{rng.randrange(0x100000, 0xFFFFFFF):x}", "ElevatedToken": "%%1843"}
+    logon = {
+        "TargetLogonId": f"0x{rng.randrange(0x100000, 0xFFFFFFF):x}",
+        "LogonGuid": f"{{{_md5(user + host)[:8].lower()}-5195-4df3-4151-25ea6e907451}}",
+        "ImpersonationLevel": "%%1833",
+        "RestrictedAdminMode": "-",
+        "TargetOutboundUserName": "-",
+        "TargetOutboundDomainName": "-",
+        "VirtualAccount": "%%1843",
+        "TargetLinkedLogonId": "0x0",
+        "ElevatedToken": "%%1843",
+    }
     return security(world, time, host, 4624, fields | logon)
 
 
@@ -195,7 +224,24 @@ def ticket(world: World, rng: random.Random, time: int, user: str, host: str, ad
         "IpAddress": f"::ffff:{address}",
         "IpPort": str(rng.randrange(49152, 65536)),
         "Status": "0x0",
+        "LogonGuid": f"{{{_md5(user)[:8].lower()}-4f7a-0ae9-2bea-1a80a97be0d0}}",
+        "TransmittedServices": "-",
     })  # fmt: skip
+
+
+@lru_cache(4096)
+def hashes(path: str) -> str:
+    """The hashes that Sysmon shows of an image: invented, the same for the same path."""
+    digest = hashlib.blake2b(path.encode(), digest_size=48).hexdigest().upper()
+    return f"SHA1={digest[:40]},MD5={_md5(path)},SHA256={digest[-64:]},IMPHASH={_md5(path[::-1])}"
+
+
+def version_of(image: str) -> str:
+    """The version that a program shows: Windows' own for its programs, an invented one for others."""
+    if "\\Windows\\" in image:
+        return "10.0.19041.5438 (WinBuild.160101.0800)"
+    digest = _md5(basename(image).lower())
+    return f"{int(digest[0], 16) + 1}.{int(digest[1], 16)}.{int(digest[2:4], 16)}.{int(digest[4:6], 16)}"
 
 
 def _md5(text: str) -> str:
