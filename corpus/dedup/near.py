@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,11 +62,9 @@ def near_copies(
     return counts
 
 
-def _rows_of(
-    prefixes: Sequence[Path], events: Sequence[int], count: int
-) -> npt.NDArray[np.uint32] | npt.NDArray[np.int64]:
-    """The events that have signatures, by their numbers in the whole corpus, (count,)."""
-    rows = np.empty(count, dtype=np.uint32 if sum(events) < 1 << 32 else np.int64)
+def _rows_of(prefixes: Sequence[Path], events: Sequence[int], count: int) -> npt.NDArray[Any]:
+    """The events that have signatures, by their numbers in the whole corpus, uint32 or int64 (count,)."""
+    rows: npt.NDArray[Any] = np.empty(count, dtype=np.uint32 if sum(events) < 1 << 32 else np.int64)
     end = first = 0
     for prefix, size in zip(prefixes, events, strict=True):
         path = prefix.with_suffix(".rows")
