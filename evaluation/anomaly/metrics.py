@@ -24,6 +24,7 @@ METRICS: dict[str, Direction] = {
     "pr_auc": "higher",
     "roc_auc": "higher",
     "f1": "higher",
+    "accuracy": "higher",
     "precision": "higher",
     "recall": "higher",
     "recall@0.1%fpr": "higher",
@@ -102,10 +103,12 @@ def measure(
     seed: int = 0,
     condition: str = "",
     note: str = "",
+    judged: str = "",
 ) -> Iterator[Measurement]:
     """Every metric of test scores (n,), with intervals from a bootstrap of whole clusters.
 
-    `days` turns alerts into alerts a day (left out where it is nan or 0). Nothing here moves a threshold.
+    `days` turns alerts into alerts a day (left out where it is nan or 0). Nothing here moves a threshold. `accuracy`
+    comes with each sequence's hit or miss, for McNemar's test. `judged` names the sequences, if they are not all.
 
     Raises:
         UserError: only one class in the test.
@@ -124,7 +127,18 @@ def measure(
     for name, value in found.items():
         known = name in replicates
         one = estimate(value, replicates[name] if known else np.empty(0), statistics.confidence)
-        yield Measurement.of(name, one, len(scores), condition=condition, note=notes)
+        yield Measurement.of(name, one, len(scores), condition=condition, note=notes, judged=judged)
+    if np.isfinite(limits.f1):
+        right = (scores > limits.f1) == (labels > 0)
+        yield Measurement(
+            "accuracy",
+            float(right.mean()),
+            count=len(right),
+            condition=condition,
+            note=notes,
+            hits=right,
+            judged=judged,
+        )
 
 
 def need_both(labels: Labels, where: str) -> None:

@@ -1,4 +1,6 @@
-"""From scores to rows, the same way for every task: all of the test, and what is left without copies of train."""
+"""From scores to rows, the same way for every task: all of the test, what is left without copies of train, and what is
+left without templates that an encoder was trained on.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,16 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from logfm.artifacts import digest
 from logfm.configs.schema.evaluation import StatisticsConfig
 from logfm.evaluation.anomaly.cases import Case
 from logfm.evaluation.anomaly.duplicates import copies, masked
 from logfm.evaluation.anomaly.metrics import measure, thresholds
 from logfm.evaluation.stats import Floats
-from logfm.evaluation.suite.task import Data, Measurement
+from logfm.evaluation.suite.task import UNSEEN, Data, Measurement
 
-_WITHOUT_COPIES = ("pr_auc", "roc_auc", "f1", "prevalence")
+_IN_PARTS = ("pr_auc", "roc_auc", "f1", "accuracy", "prevalence")
 FEWEST = 5
-"""Sequences of each class that must be left without copies for figures of their own."""
+"""Sequences of each class that must be left in a part of the test for figures of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +48,11 @@ def chosen(found: Sequence[Scored], figures: Sequence[float]) -> Scored:
 
 
 def measured(
-    scored: Scored, case: Case, copies_of_train: NDArray[np.bool_], seed: int, resamples: int
+    scored: Scored, case: Case, copies_of_train: NDArray[np.bool_], seed: int, resamples: int, data: Data
 ) -> Iterator[Measurement]:
-    """Every metric on the test; the leading ones again without copies of train, where enough is left."""
+    """Every metric on the test; the leading ones again without copies of train, and without the sequences of which
+    an event has a template that any contestant was trained on, where enough is left.
+    """
     limits = thresholds(scored.validation, case.validation.labels)
     statistics = StatisticsConfig(resamples=resamples)
     yield from measure(
@@ -61,18 +66,23 @@ def measured(
         condition=scored.condition,
         note=scored.note,
     )
-    fresh = case.test.take(~copies_of_train)
-    anomalies = int(fresh.labels.sum())
-    if not copies_of_train.any() or min(anomalies, len(fresh) - anomalies) < FEWEST:
-        return
-    again = measure(
-        scored.test[~copies_of_train],
-        fresh.labels,
-        fresh.clusters,
-        limits,
-        statistics=statistics,
-        seed=seed,
-        condition=", ".join(part for part in (scored.condition, "no copies") if part),
-        note=scored.note,
-    )
-    yield from (one for one in again if one.metric in _WITHOUT_COPIES)
+    parts = {"no copies": ~copies_of_train}
+    if data.seen is not None:
+        parts[UNSEEN] = np.array([not data.seen[rows].any() for rows in case.test.rows], dtype=bool)
+    for name, kept in parts.items():
+        left = case.test.take(kept)
+        anomalies = int(left.labels.sum())
+        if kept.all() or min(anomalies, len(left) - anomalies) < FEWEST:
+            continue
+        again = measure(
+            scored.test[kept],
+            left.labels,
+            left.clusters,
+            limits,
+            statistics=statistics,
+            seed=seed,
+            condition=", ".join(part for part in (scored.condition, name) if part),
+            note=scored.note,
+            judged=digest({"kept": np.packbits(kept).tobytes().hex()}),
+        )
+        yield from (one for one in again if one.metric in _IN_PARTS)

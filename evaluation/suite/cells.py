@@ -17,8 +17,6 @@ from logfm.evaluation.suite.contestants import AnyContestant, EncoderFailed, one
 from logfm.evaluation.suite.results import FAILED, NOT_APPLICABLE, Row, parquet_bytes, read
 from logfm.evaluation.suite.task import Data, Measurement, Task
 
-UNSEEN = "unseen templates"
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -113,6 +111,7 @@ def _row(one: Cell, meta: TaskMeta, found: Measurement, seconds: float) -> Row:
     compared = meta.metrics[found.metric] != "neither"
     return replace(
         one.base,
+        data_hash=digest({"data": one.base.data_hash, "judged": found.judged}) if found.judged else one.base.data_hash,
         metric=found.metric,
         direction=meta.metrics[found.metric],
         value=float(found.value),

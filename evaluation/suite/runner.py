@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import orjson
 
-from logfm.artifacts import versions, write_atomic
+from logfm.artifacts import digest, versions, write_atomic
 from logfm.configs.schema.suite import DataSpec, SuiteSpec
 from logfm.console import progress, say
 from logfm.errors import UserError
-from logfm.evaluation.suite.cells import UNSEEN, Cell, cell, measure, stored, subset
+from logfm.evaluation.suite.cells import Cell, cell, measure, stored, subset
 from logfm.evaluation.suite.contamination import Flags, seen
 from logfm.evaluation.suite.contestants import AnyContestant, one_line, open_contestants
 from logfm.evaluation.suite.registry import Registry, pick
 from logfm.evaluation.suite.results import FAILED, NO_DATA, NOT_APPLICABLE, OK, Row, write
-from logfm.evaluation.suite.task import Data
+from logfm.evaluation.suite.task import UNSEEN, Data
 
 RUN = "run.json"
 CONTAMINATION = "contamination"
@@ -165,8 +165,10 @@ def _parts(data: Data, flags: Sequence[Flags | None]) -> list[tuple[str, Data]]:
     for flag in flags:
         if flag is not None:
             any_seen |= flag
-    parts = [("", data)]
-    return [*parts, (UNSEEN, subset(data, ~any_seen))] if any_seen.any() and not any_seen.all() else parts
+    if not any_seen.any():
+        return [("", data)]
+    parts = [("", replace(data, seen=any_seen))]
+    return parts if any_seen.all() else [*parts, (UNSEEN, subset(data, ~any_seen))]
 
 
 def _jobs(
@@ -180,6 +182,9 @@ def _jobs(
         given = {key: value for key, value in plan.suite.tasks[name].items() if key not in _RESERVED}
         options: dict[str, Any] = {**(meta.caps if plan.suite.capped else {}), **given}
         code = plan.registry.codes.get(name, "")
+        if data.seen is not None and not meta.by_event:
+            # Such a task tells the unseen part of its sequences apart, and that depends on who takes part.
+            code += digest({"seen": np.packbits(data.seen).tobytes().hex()})
         for seed in range(_seeds(plan, name)):
             jobs.append((cell(meta, code, contestant, data.hash, seed, options, base, condition), contestant, data))
     return jobs

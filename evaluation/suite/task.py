@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 NO_REPLICATES: Floats = np.empty(0)
+UNSEEN = "unseen templates"
+"""Condition of what is left without templates that a contestant was trained on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ class Measurement:
     replicates: Floats = field(default_factory=lambda: NO_REPLICATES)
     hits: NDArray[np.bool_] | None = None
     """Whether each item was hit, in an order that contestants share: McNemar's test where there are no replicates."""
+    judged: str = ""
+    """Hash of the items, where they are not all of the data set's: figures of other items are not compared."""
 
     @classmethod
     def of(cls, metric: str, estimate: Estimate, count: int, **more: Any) -> "Measurement":
@@ -85,6 +89,8 @@ class Data:
     """Phase, rule or type behind a label, for figures apart."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Events that were not read, by reason."""
+    seen: NDArray[np.bool_] | None = None
+    """Events of a template that any contestant was trained on; None where there are none, or nobody knows."""
     folder: Path | None = None
     """The data folder, for what lies in it beside the events: detection rules."""
 

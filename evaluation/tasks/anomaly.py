@@ -54,7 +54,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     key = ("anomaly", data.hash, seed, config.model_dump_json())
     plain = kept(key, lambda: list(_without_encoder(data, case, seed, config)))
     for one in (head, *found, *plain):
-        yield from measured(one, case, copies, seed, config.resamples)
+        yield from measured(one, case, copies, seed, config.resamples, data)
     yield from _by_class(head, case)
 
 

@@ -43,4 +43,5 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     limits = Limits(config.epochs, config.events)
     scores = trained(LASTLAYER, train, case.validation, judged, data, contestant, None, seed, limits)
     note = f"trained on {len(train)} of {len(case.train)} sequences" if len(train) < len(case.train) else ""
-    yield from measured(Scored("", scores["validation"], scores["test"], note), case, copies, seed, config.resamples)
+    scored = Scored("", scores["validation"], scores["test"], note)
+    yield from measured(scored, case, copies, seed, config.resamples, data)

@@ -49,4 +49,4 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
         found.append(Scored(kind, scores["validation"], scores["test"], note))
     best = chosen(found, [average_precision(one.validation, case.validation.labels) for one in found])
     for one in (*found, best):
-        yield from measured(one, case, copies, seed, config.resamples)
+        yield from measured(one, case, copies, seed, config.resamples, data)

@@ -43,6 +43,8 @@ def test_figures_by_hand():
     assert found["f1"].value == found["oracle_f1"].value == 0.8
     assert found["precision"].value == 2 / 3 and found["recall"].value == 1
     assert found["prevalence"].value == 2 / 6
+    assert found["accuracy"].value == 5 / 6
+    assert found["accuracy"].hits.tolist() == [True, False, True, True, True, True]
     assert set(found) <= set(METRICS)
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from logfm.artifacts import produce, read_manifest
 from logfm.corpus import build
-from logfm.evaluation.suite.cells import UNSEEN, subset
+from logfm.evaluation.suite.cells import subset
 from logfm.evaluation.suite.contamination import seen
 from logfm.evaluation.suite.contestants import Pretrained, open_contestants
 from logfm.evaluation.suite.runner import CONTAMINATION, run
+from logfm.evaluation.suite.task import UNSEEN
 from tests.evaluation.suite.fakes import Lengths, data_of, lines, measuring, registry, spec
 
 

@@ -18,7 +18,8 @@ def test_the_quick_suite_runs_without_any_data(tiny_encoder, tmp_path, monkeypat
         "intrinsic",
     }
     (chance,) = (row for row in rows if (row.encoder, row.metric, row.condition) == ("random", "pair_auc", ""))
-    assert chance.low < 0.5 < chance.high
+    # Its 95 % interval leaves 0.5 out for one simulation in twenty.
+    assert abs(chance.value - 0.5) < chance.high - chance.low
     boards = {board["task"]: board for board in document["leaderboard"]}
     best = {task: board["standings"][0]["encoder"] for task, board in boards.items() if task != "intrinsic"}
     # Random weights learnt nothing, but words in common are still seen by them; random vectors know nothing.
