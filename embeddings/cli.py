@@ -175,6 +175,9 @@ def detect_command(
         float, typer.Option("--contamination", help="Share of the normal events above the threshold, to 0.5.")
     ] = 0.01,
     truncation: _Truncation = "head",
+    backend: _Backend = "torch",
+    layers: _Layers = "last",
+    pooling: _Pooling = "mean",
     as_json: _Json = False,
 ) -> None:
     """Show the most abnormal events, the normal event nearest to each, and its surprising tokens."""
@@ -187,7 +190,7 @@ def detect_command(
 
     options = {"method": method, "top": top, "contamination": contamination}
     config = parse(DetectConfig, options, "logfm detect")
-    loaded = _load(encoder, truncation)
+    loaded = _load(encoder, truncation, backend=backend, layers=layers, pooling=pooling)
     found = find(inputs, loaded, config, baseline)
     _tell_cuts(loaded)
     if as_json:
@@ -212,6 +215,9 @@ def patterns_command(
         list[str] | None, typer.Option("--text-column", help="A column of free text. Repeatable. [default: found]")
     ] = None,
     truncation: _Truncation = "head",
+    backend: _Backend = "torch",
+    layers: _Layers = "last",
+    pooling: _Pooling = "mean",
     as_json: _Json = False,
 ) -> None:
     """Show the events that fit the patterns worst: by their columns, by their embeddings, and by both."""
@@ -223,7 +229,7 @@ def patterns_command(
     from logfm.embeddings.patterns import patterns
 
     config = parse(PatternsConfig, {"top": top, "text_columns": text_column or None}, "logfm patterns")
-    loaded = _load(encoder, truncation)
+    loaded = _load(encoder, truncation, backend=backend, layers=layers, pooling=pooling)
     found = patterns(inputs, loaded, config)
     _tell_cuts(loaded)
     if as_json:
@@ -251,6 +257,9 @@ def subsample_command(
         int | None, typer.Option("--tokens", min=1, help="Tokens of a language model that they may fill (estimated).")
     ] = None,
     truncation: _Truncation = "head",
+    backend: _Backend = "torch",
+    layers: _Layers = "last",
+    pooling: _Pooling = "mean",
     as_json: _Json = False,
 ) -> None:
     """Choose the few events that differ the most, the most usual one first."""
@@ -262,7 +271,7 @@ def subsample_command(
     from logfm.embeddings.subsample import subsample
 
     config = parse(SubsampleConfig, {"events": count, "tokens": tokens}, "logfm subsample")
-    loaded = _load(encoder, truncation)
+    loaded = _load(encoder, truncation, backend=backend, layers=layers, pooling=pooling)
     found = subsample(inputs, loaded, config)
     _tell_cuts(loaded)
     if as_json:

@@ -5,8 +5,8 @@ contamination rate, never from labels.
 """
 
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from logfm.embeddings.detectors import CONAD, LANOBERT, LOGBERT, NEAREST, OF_EVE
 from logfm.embeddings.embed import Input
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.explain import TokenSurprise, explain
-from logfm.embeddings.heads.nearest import distances
+from logfm.embeddings.heads.nearest import Baseline
 from logfm.embeddings.heads.scores import Scores, against
 from logfm.embeddings.held import first_of_equal, read_all
 from logfm.embeddings.segments import normalised
@@ -80,39 +80,70 @@ def detect(vectors: np.ndarray, config: DetectConfig | None = None, baseline: np
         UserError: too few events, or an unknown or unusable detector.
     """
     config = config or DetectConfig()
-    method = ("iforest" if baseline is None else NEAREST) if config.method is None else config.method
-    fitted = vectors if baseline is None else baseline
-    if len(fitted) < 2:
-        raise UserError("a detector needs at least two events to be fitted on", f"found {len(fitted)}")
-    if method == NEAREST:
-        if baseline is None:
-            raise _no_baseline()
-        return distances(vectors, baseline, config.contamination)
-    if method == CONAD:
+    if config.method == CONAD:
         from logfm.embeddings.heads.conad import conad
 
+        _need_two(vectors if baseline is None else baseline)
         together = vectors if baseline is None else np.concatenate((vectors, baseline))
         scores = conad(together, config.conad, config.seed)
         own = None if baseline is None else scores[len(vectors) :]
         return against(scores[: len(vectors)], own, config.contamination)
-    # Some detectors print their progress, and stdout is for results.
-    with redirect_stdout(sys.stderr):
-        detector = make_detector(method, fitted.shape[1], config)
-        own, scores = _score(detector, method, fitted, vectors if baseline is not None else None)
-    if scores.shape != (len(vectors),) or not np.isfinite(scores).all():
-        raise UserError(f"the detector {method} gave scores that are no finite numbers", fix="Take another.")
-    return Scores(scores, float(detector.threshold_), own)
+    if baseline is not None:
+        return fitted(baseline, config)(vectors)
+    if config.method == NEAREST:
+        raise _no_baseline()
+    return _detector(vectors, "iforest" if config.method is None else config.method, config)(None)
 
 
-def _score(detector: Any, name: str, fitted: np.ndarray, others: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Fit; the scores of what it was fitted on, and of the others (the same where there are none)."""
+def fitted(baseline: np.ndarray, config: DetectConfig | None = None) -> Callable[[np.ndarray], Scores]:
+    """A head fitted once on normal vectors, float32 (events, dim), that scores any number of others like `detect`.
+
+    Raises:
+        UserError: as `detect`; and conad, which judges all events in one graph.
+    """
+    config = config or DetectConfig()
+    if config.method == CONAD:
+        raise UserError("conad judges all events in one graph", fix="Use detect, with the baseline each time.")
+    if config.method in (None, NEAREST):
+        _need_two(baseline)
+        return Baseline.of(baseline, config.contamination).score
+    return _detector(baseline, config.method, config)
+
+
+def _detector(baseline: np.ndarray, name: str, config: DetectConfig) -> Callable[[np.ndarray | None], Scores]:
+    """A detector of PyOD, fitted; it scores other vectors, or with None those that it was fitted on."""
+    _need_two(baseline)
+    with _refusal(name):
+        detector = make_detector(name, baseline.shape[1], config)
+        detector.fit(baseline)
+    own = np.asarray(detector.decision_scores_, dtype=np.float64)
+
+    def score(vectors: np.ndarray | None) -> Scores:
+        scores = own
+        if vectors is not None:
+            with _refusal(name):
+                scores = np.asarray(detector.decision_function(vectors), dtype=np.float64)
+        if scores.shape != (len(baseline if vectors is None else vectors),) or not np.isfinite(scores).all():
+            raise UserError(f"the detector {name} gave scores that are no finite numbers", fix="Take another.")
+        return Scores(scores, float(detector.threshold_), own)
+
+    return score
+
+
+@contextmanager
+def _refusal(name: str) -> Iterator[None]:
+    """What a detector raises, as one line. Some print their progress, and stdout is for results."""
     try:
-        detector.fit(fitted)
-        own = np.asarray(detector.decision_scores_, dtype=np.float64)
-        return own, own if others is None else np.asarray(detector.decision_function(others), dtype=np.float64)
+        with redirect_stdout(sys.stderr):
+            yield
     except (TypeError, ValueError, AttributeError, ImportError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the detector {name} cannot score these vectors", fix=reason) from error
+
+
+def _need_two(vectors: np.ndarray) -> None:
+    if len(vectors) < 2:
+        raise UserError("a detector needs at least two events to be fitted on", f"found {len(vectors)}")
 
 
 def find(

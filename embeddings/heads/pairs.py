@@ -37,10 +37,12 @@ def nearest(queries: np.ndarray, vectors: np.ndarray, skip_self: bool = False) -
     found = np.empty(len(queries), dtype=np.float64)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     for part in blocks(len(queries), len(vectors)):
-        distances = squared(np.asarray(queries[part], dtype=np.float32), vectors)
+        mine = np.asarray(queries[part], dtype=np.float32)
+        distances = squared(mine, vectors)
         if skip_self:
             distances[np.arange(len(distances)), np.arange(part.start, part.stop)] = np.inf
-        found[part] = np.sqrt(distances.min(axis=1))
+        # A difference of products is off by the square root of float32's precision where two vectors are equal.
+        found[part] = np.linalg.norm(mine - vectors[distances.argmin(axis=1)], axis=1)
     return found
 
 

@@ -5,18 +5,18 @@ import pytest
 
 from logfm.configs.schema.embeddings import DetectConfig
 from logfm.embeddings import LogEncoder
-from logfm.embeddings.detect import detect, find
-from logfm.embeddings.heads.nearest import distances
+from logfm.embeddings.detect import detect, find, fitted
+from logfm.embeddings.heads.nearest import Baseline
 from logfm.errors import UserError
 from tests.embeddings.heads.conftest import PLANTED
 
 
 def test_the_score_is_the_distance_to_the_nearest_normal_direction():
     baseline = np.array([[1, 0], [0, 2], [0, 2]], dtype=np.float32)
-    found = distances(np.array([[5, 0], [3, 3], [-1, 0]], dtype=np.float32), baseline, contamination=0.4)
-    assert np.allclose(found.scores, [0, np.sqrt(2 - np.sqrt(2)), np.sqrt(2)], atol=1e-3)
+    found = Baseline.of(baseline, 0.4).score(np.array([[5, 0], [3, 3], [-1, 0]], dtype=np.float32))
+    assert np.allclose(found.scores, [0, np.sqrt(2 - np.sqrt(2)), np.sqrt(2)])
     # The text that occurs twice is not new to itself; the other one is as far away as they are.
-    assert np.allclose(found.fitted, [np.sqrt(2), 0, 0], atol=1e-3)
+    assert np.allclose(found.fitted, [np.sqrt(2), 0, 0])
     assert found.threshold == pytest.approx(np.percentile(found.fitted, 60))
 
 
@@ -42,6 +42,25 @@ def test_a_planted_line_of_simulated_telemetry_is_the_newest(halves):
 
 def test_a_text_without_a_direction_is_as_new_as_can_be():
     baseline = np.array([[1, 0], [0, 1]], dtype=np.float32)
-    found = distances(np.zeros((1, 2), dtype=np.float32), baseline, contamination=0.1)
-    assert found.scores == pytest.approx([np.sqrt(2)], abs=1e-3)
-    assert distances(np.zeros((1, 2), np.float32), np.zeros((3, 2), np.float32), 0.1).scores == pytest.approx([0])
+    found = Baseline.of(baseline, 0.1).score(np.zeros((1, 2), dtype=np.float32))
+    assert found.scores == pytest.approx([np.sqrt(2)])
+    nothing = Baseline.of(np.zeros((3, 2), np.float32), 0.1)
+    assert nothing.score(np.zeros((1, 2), np.float32)).scores == pytest.approx([0])
+
+
+@pytest.mark.parametrize("method", ["nearest", "iforest", "knn"])
+def test_a_head_that_was_fitted_once_scores_as_detect_does(method):
+    vectors = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    config = DetectConfig(method=method)
+    score = fitted(vectors[:40], config)
+    for part in (vectors[40:50], vectors[50:]):
+        expected = detect(part, config, vectors[:40])
+        assert np.array_equal(score(part).scores, expected.scores)
+        assert score(part).threshold == expected.threshold
+
+
+def test_what_cannot_be_fitted_once():
+    with pytest.raises(UserError, match="one graph"):
+        fitted(np.eye(4, dtype=np.float32), DetectConfig(method="conad"))
+    with pytest.raises(UserError, match="at least two"):
+        fitted(np.eye(1, 4, dtype=np.float32))
