@@ -322,6 +322,32 @@ def explain_command(
         say("the line is longer than the encoder reads: only its beginning is judged")
 
 
+def serve_command(
+    encoder: _EncoderUri = "nano",
+    index: Annotated[Path | None, typer.Option("--index", help="Folder of an index, for /v1/search.")] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    truncation: _Truncation = "head",
+    backend: _Backend = "torch",
+    layers: _Layers = "last",
+    pooling: _Pooling = "mean",
+) -> None:
+    """Serve vectors (/v1/embeddings, as OpenAI's interface), search and explanations over HTTP.
+
+    With LOGFM_API_KEY set in the environment, requests must bring it as their bearer token.
+    """
+    from logfm.extras import require
+
+    for package in ("fastapi", "uvicorn"):
+        require(package, "serve")
+    from logfm.embeddings.search import Index
+    from logfm.embeddings.serving import application, serve
+
+    loaded = _load(encoder, truncation, backend=backend, layers=layers, pooling=pooling)
+    opened = None if index is None else Index.open(index, loaded)
+    serve(application(loaded, opened), host, port)
+
+
 def _load(uri: str, truncation: str = "head", **options: str) -> "LogEncoder":
     from logfm.configs.base import parse
     from logfm.configs.schema.embeddings import EncoderConfig

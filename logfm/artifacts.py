@@ -59,8 +59,11 @@ class Manifest(BaseModel):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the names and hashes of the files: the identity of the content."""
-        return digest({name: file.sha256 for name, file in self.outputs.items()})
+        """SHA-256 over the names and hashes of the files: the identity of the content.
+
+        Manifests of artifacts within this one are left out: they tell when and how long, their files are here too.
+        """
+        return digest({name: one.sha256 for name, one in self.outputs.items() if not name.endswith(f"/{MANIFEST}")})
 
 
 @dataclass

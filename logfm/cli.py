@@ -20,6 +20,7 @@ from logfm.embeddings.cli import (
     index_app,
     patterns_command,
     search_command,
+    serve_command,
     subsample_command,
 )
 from logfm.errors import LogfmError, UserError
@@ -92,6 +93,7 @@ app.command("detect")(detect_command)
 app.command("patterns")(patterns_command)
 app.command("subsample")(subsample_command)
 app.command("explain")(explain_command)
+app.command("serve")(serve_command)
 app.command("finetune")(finetune_command)
 app.command("classify")(classify_command)
 app.add_typer(eval_app, name="eval")

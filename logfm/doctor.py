@@ -20,8 +20,15 @@ EXTRAS = {
     "cpu or gpu": [("faiss", "faiss-cpu")],
     "train": [("lightning", "lightning"), ("deepspeed", "deepspeed"), ("datasets", "datasets"),
               ("tensorboard", "tensorboard")],
-    "eval": [("drain3", "drain3"), ("jinja2", "jinja2")],
+    "decoder": [("peft", "peft"), ("gguf", "gguf")],
+    "onnx": [("onnx", "onnx"), ("onnxruntime", "onnxruntime")],
+    "gnn": [("torch_geometric", "torch-geometric")],
+    "eval": [("drain3", "drain3"), ("jinja2", "jinja2"), ("rapidfuzz", "rapidfuzz")],
     "st": [("sentence_transformers", "sentence-transformers")],
+    "near": [("rensa", "rensa")],
+    "rules": [("sigma", "pysigma"), ("duckdb", "duckdb")],
+    "serve": [("fastapi", "fastapi"), ("uvicorn", "uvicorn")],
+    "ray": [("ray", "ray")],
 }  # fmt: skip
 
 

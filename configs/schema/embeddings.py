@@ -206,3 +206,13 @@ class SubsampleConfig(Config):
 
     fit_texts: int = Field(default=20_000, ge=1)
     """Texts from the start of the input that tfidf is fitted on."""
+
+
+class ServeConfig(Config):
+    """Limits of a server."""
+
+    most_bytes: int = Field(default=16 << 20, ge=1)
+    """Bytes of a request's body."""
+
+    most_texts: int = Field(default=2048, ge=1)
+    """Texts of one request for vectors."""
