@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from logfm.artifacts import (
     stage_key,
     write_atomic,
 )
+from logfm.configs.schema.contrast import ContrastConfig
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.console import say
 from logfm.corpus.contamination import join_indexes
@@ -41,6 +42,9 @@ from logfm.pretrain.callbacks import (
 )
 from logfm.pretrain.compiling import compile_layers
 from logfm.pretrain.continuing import Start
+from logfm.pretrain.contrast.batches import PairBatches
+from logfm.pretrain.contrast.module import ContrastiveModel
+from logfm.pretrain.contrast.texts import build_texts, finished_texts
 from logfm.pretrain.data import Masker, Replay, Shard, TrainBatches, ValidationBatches
 from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.loggers import build_logger, finish
@@ -53,7 +57,7 @@ from logfm.pretrain.tokens import build_tokens, finished_tokens
 from logfm.tokenizer import LogTokenizer
 
 _STAGE = "pretrain"
-_TOKENS, _REPLAY = "tokens", "replay"
+_TOKENS, _REPLAY, _VIEWS = "tokens", "replay", "views"
 _WAIT_SECONDS = 3600.0
 # Warnings about Lightning's own use of torch, and about metrics that are reduced by hand here.
 _NOISE = (
@@ -101,6 +105,8 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
     licences = {licence for manifest in sources.values() for licence in manifest.licences}
     paths: dict[str, Any] = dict.fromkeys(("corpus", "tokenizer", "out", "resume"), True)
     paths["start"] = {"encoder", "replay"}
+    if config.contrast is None:
+        paths["contrast"] = True
     settings = config.model_dump(mode="json", exclude=paths)
     if finished(run_folder, stage_key(_STAGE, settings, config.seed, inputs)) is None:
         if rank > 0:
@@ -128,6 +134,8 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
 def _sources(config: PretrainConfig, tokenizer: LogTokenizer, start: Start | None) -> dict[str, Manifest]:
     """What the run learns from: the token shards, made where they are missing, and the encoder it starts from."""
     sources = {"tokens": _tokens(config.corpus, tokenizer, config.out / _TOKENS, config)}
+    if config.contrast is not None:
+        sources["views"] = _views(config, config.contrast)
     if start is not None:
         sources["encoder"] = start.manifest
         if start.config.replay is not None:
@@ -147,13 +155,25 @@ def _tokens(corpus: Path, tokenizer: LogTokenizer, folder: Path, config: Pretrai
     opened = Corpus.open(corpus)
     if global_rank() == 0:
         return build_tokens(opened, tokenizer, folder, config.data, config.seed)
+    return _awaited(folder, lambda: finished_tokens(opened, tokenizer, folder, config.data, config.seed))
+
+
+def _views(config: PretrainConfig, contrast: ContrastConfig) -> Manifest:
+    opened, folder = Corpus.open(config.corpus), config.out / _VIEWS
+    if global_rank() == 0:
+        return build_texts(opened, folder, config.data, contrast, config.seed)
+    return _awaited(folder, lambda: finished_texts(opened, folder, config.data, contrast, config.seed))
+
+
+def _awaited(folder: Path, look: Callable[[], Manifest | None]) -> Manifest:
+    """What the first process is making."""
     sign, seen = time.monotonic(), 0.0
-    while (done := finished_tokens(opened, tokenizer, folder, config.data, config.seed)) is None:
+    while (done := look()) is None:
         # The first rank may write for hours; what it writes is its sign of life.
         newest = max((path.stat().st_mtime for path in partial_folder(folder).glob("*")), default=0.0)
         sign, seen = (time.monotonic(), newest) if newest > seen else (sign, seen)
         if time.monotonic() - sign > _WAIT_SECONDS:
-            raise LogfmError(f"no token shards from the first process for {_WAIT_SECONDS / 60:.0f} minutes: {folder}")
+            raise LogfmError(f"nothing from the first process for {_WAIT_SECONDS / 60:.0f} minutes: {folder}")
         time.sleep(0.2)
     return done
 
@@ -171,16 +191,17 @@ def _fit(
     size = config.data.tokens_per_batch
     share = 0.0 if start is None else start.config.replay_share
     old = Replay(Shard(replay, "train"), share, config.seed) if replay is not None and share > 0 else None
-    batches = TrainBatches(Shard(tokens, "train"), masker, size, rank, ranks, old)
+    batches: TrainBatches | PairBatches = TrainBatches(Shard(tokens, "train"), masker, size, rank, ranks, old)
+    if config.contrast is not None:
+        batches = PairBatches(config.out / _VIEWS, tokenizer, masker, config.contrast, batches.shard, rank, ranks)
     held_out = [
         ValidationBatches(Shard(part, "validation"), masker, size, config.data.validation_tokens, rank, ranks)
         for part in (tokens, replay)
         if part is not None
     ]
     if batches.per_epoch() < 1:
-        raise UserError(
-            f"fewer batches than processes ({ranks})", tokens, "Lower data.tokens_per_batch or train.devices."
-        )
+        fix = "Lower data.tokens_per_batch (or contrast.events), or train.devices."
+        raise UserError(f"fewer batches than processes ({ranks})", tokens, fix)
     if state is not None:
         batches.legs = state.legs
     steps = _steps(config, batches.per_epoch() // train.accumulate, batches)
@@ -191,6 +212,9 @@ def _fit(
     if train.compile:
         compile_layers(model)
     module = MaskedLanguageModel(model, decoder, train, steps, tokenizer.byte_lengths)
+    if config.contrast is not None:
+        module = ContrastiveModel(model, decoder, train, steps, tokenizer.byte_lengths)
+        module.contrast = config.contrast
     parameters = count_parameters(module)
     if rank == 0:
         _announce(module, parameters, batches, steps)
@@ -208,7 +232,7 @@ def _fit(
 def _train(
     trainer: lightning.Trainer,
     module: MaskedLanguageModel,
-    batches: TrainBatches,
+    batches: TrainBatches | PairBatches,
     loaders: list[DataLoader[Any]],
     folder: Path,
     resume: Path | None,
@@ -228,7 +252,7 @@ def _train(
     return {"replay_share": batches.replay_share(), "exported_step": exported, **metrics}
 
 
-def _steps(config: PretrainConfig, steps_per_epoch: int, batches: TrainBatches) -> int:
+def _steps(config: PretrainConfig, steps_per_epoch: int, batches: TrainBatches | PairBatches) -> int:
     """Optimizer steps until the nearer of the limits that count steps, those before a change of ranks included."""
     limits = [config.train.steps or 2**31]
     if config.train.epochs is not None:
@@ -238,10 +262,12 @@ def _steps(config: PretrainConfig, steps_per_epoch: int, batches: TrainBatches) 
     return min(limits)
 
 
-def _announce(module: MaskedLanguageModel, parameters: dict[str, int], batches: TrainBatches, steps: int) -> None:
+def _announce(
+    module: MaskedLanguageModel, parameters: dict[str, int], batches: TrainBatches | PairBatches, steps: int
+) -> None:
     """Say what is to come before it starts: size, data, the time and memory to expect."""
     start = time.monotonic()
-    sample = next(iter(batches))
+    sample: Any = next(iter(batches))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=module.train_config.precision != "32-true"):
         loss, _, _ = module.losses(sample)
     loss.backward()
@@ -292,7 +318,7 @@ def _trainer(
     )
 
 
-def _resume(folder: Path, batches: TrainBatches, accumulate: int) -> Path | None:
+def _resume(folder: Path, batches: TrainBatches | PairBatches, accumulate: int) -> Path | None:
     """The newest checkpoint, and the data's position set to it."""
     if global_rank() == 0:
         clear_unfinished(folder)

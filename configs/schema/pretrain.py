@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from logfm.configs.base import Config
+from logfm.configs.schema.contrast import ContrastConfig
 
 
 class ModelConfig(Config):
@@ -187,5 +188,15 @@ class PretrainConfig(Config):
     start: StartConfig | None = None
     """Continue from an encoder instead of random weights; `tokenizer` is then the encoder's own (its folder holds it)
     or one made from it by `logfm tokenizer extend`."""
+    contrast: ContrastConfig | None = None
+    """Train on pairs of views instead of masked tokens alone: the second stage, from the encoder that `start` names."""
     resume: Path | None = None
     """Folder made by `logfm export --world-size`: go on with an unfinished run on another number of processes."""
+
+    @model_validator(mode="after")
+    def _starts(self) -> "PretrainConfig":
+        if self.contrast is not None and self.start is None:
+            raise ValueError("contrast is a second stage: give start.encoder")
+        if self.contrast is not None and self.start is not None and self.start.replay and self.start.replay_share:
+            raise ValueError("contrast replays nothing: set start.replay_share to 0, and start.replay only measures")
+        return self

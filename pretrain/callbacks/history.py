@@ -47,7 +47,8 @@ class History(lightning.Callback):
         if trainer.global_step > self._step and trainer.global_step % self._every == 0:
             figures = {} if self._throughput is None else self._throughput.figures()
             pl_module.log_dict({name: figures[name] for name in LOGGED if name in figures}, batch_size=1)
-            self.record(trainer, pl_module, ("train_loss", "train_accuracy"), figures)
+            measured = [name for name in trainer.callback_metrics if name.startswith("train_")]
+            self.record(trainer, pl_module, measured, figures)
         self._step = trainer.global_step
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:

@@ -1,0 +1,37 @@
+"""Configuration of the contrastive stage."""
+
+from pydantic import Field
+
+from logfm.configs.base import Config
+
+
+class ContrastConfig(Config):
+    """Views of one event come together, other events apart (InfoNCE on pairs, as SimCSE; Gao et al., 2021).
+
+    Two events of one template, values masked, never count as different. What a batch masks is predicted too, so that
+    the encoder keeps what it learnt before.
+    """
+
+    events: int = Field(64, ge=2)
+    """Pairs of a batch on one device."""
+    sources: int = Field(4, ge=1)
+    """Sources that a batch draws from: with few, most of what a pair is told apart from are other templates of its own
+    source, the hard negatives."""
+    temperature: float = Field(0.05, gt=0)
+    """Cosines are divided by it."""
+    max_tokens: int = Field(192, ge=8)
+    """Tokens of a view; what is longer loses its end."""
+    other_event: float = Field(0.5, ge=0, le=1)
+    """Chance that the second view is of another event of the same template, where there is one."""
+    swap: float = Field(0.7, ge=0, le=1)
+    """Chance of each value to be replaced by another of its type; of the user and the host to be renamed."""
+    drop: float = Field(0.15, ge=0, lt=1)
+    """Chance of each field to be left out, and of a header without fields."""
+    reorder: float = Field(0.3, ge=0, le=1)
+    """Chance that the fields come in another order."""
+    shift_days: float = Field(365.0, ge=0)
+    """Times of a view move by at most so many days, all alike."""
+    masked_weight: float = Field(0.3, ge=0)
+    """Weight of the masked-token loss on the second views; 0: nothing is masked."""
+    most_events: int = Field(200_000, ge=2)
+    """Events that are kept at hand, sampled evenly over sources and templates."""
