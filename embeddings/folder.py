@@ -1,6 +1,6 @@
 """Encoder folders that logfm exported: texts to tokens, cut by the policy, through a backend, to vectors."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings.backends import Runner, open_runner
 from logfm.embeddings.truncation import pieces, pool
 from logfm.errors import UserError
+from logfm.pretrain.projection import Projection, read
 
 if TYPE_CHECKING:
     from logfm.pretrain import PretrainedEncoder
@@ -25,19 +26,27 @@ class FolderBackend:
 
     runner: Runner
     config: EncoderConfig = field(default_factory=EncoderConfig)
+    projection: Projection | None = None
+    """The folder's own map behind the pooling, for the layers and pooling that it was fitted on: the default ones."""
 
     @property
     def dim(self) -> int:
         """Width of a vector."""
-        return self.runner.dim
+        return self.runner.dim if self.projection is None else len(self.projection.bias)
 
     @cached_property
     def hash(self) -> str:
         """Identity of weights and tokenizer, and of layers and pooling where they are not the default."""
-        pooled = {"layers": list(self.layers), "pooling": self.config.pooling}
-        if pooled == {"layers": [self.runner.layers], "pooling": "mean"}:
+        if self.projection is not None:
+            return digest({"encoder": self.runner.hash, "projection": self.projection.hash})
+        if self.plain:
             return self.runner.hash
-        return digest({"encoder": self.runner.hash, **pooled})
+        return digest({"encoder": self.runner.hash, "layers": list(self.layers), "pooling": self.config.pooling})
+
+    @property
+    def plain(self) -> bool:
+        """Whether layers and pooling are the default ones."""
+        return self.layers == (self.runner.layers,) and self.config.pooling == "mean"
 
     @property
     def pretrained(self) -> "PretrainedEncoder | None":
@@ -70,6 +79,8 @@ class FolderBackend:
                 parts.append(np.concatenate([ids[start:end] for start, end in ranges]))
         weights = np.array([len(part) + 2 for part in parts], dtype=np.float64)
         vectors = self.runner.pool(parts, self.layers, self.config.pooling)
+        if self.projection is not None:
+            vectors = self.projection(vectors)
         return pool(vectors, np.array(owners), weights, len(texts)), cut
 
 
@@ -96,4 +107,4 @@ def open_folder(uri: str, config: EncoderConfig) -> FolderBackend:
     """
     backend = FolderBackend(open_runner(Path(uri), config), config)
     chosen_layers(config.layers, backend.runner.layers)
-    return backend
+    return replace(backend, projection=read(Path(uri), backend.runner.dim)) if backend.plain else backend

@@ -16,6 +16,7 @@ from logfm.configs.schema.pretrain import ModelConfig
 from logfm.corpus.contamination import join_indexes
 from logfm.errors import UserError
 from logfm.extras import require
+from logfm.pretrain import projection
 from logfm.pretrain.decoder import MaskDecoder, build_decoder
 from logfm.pretrain.encoder_folder import TOKENIZER_HASH
 from logfm.pretrain.model import build
@@ -100,6 +101,9 @@ def _export(
         work.licences.update(licences or [])
         work.metrics.update(metrics or {})
         write_encoder(model, tokenizer, trained_tokens, work.path, decoder)
+        found = projection.read(tokenizer_folder.parent, config.hidden_size)
+        if found is not None:
+            write_projection(found, work.path)
         # What an evaluation consults: the templates that the model has seen (value-masked hashes, no text).
         join_indexes([tokenizer_folder.parent], work.path)
         if onnx or int8:
@@ -204,6 +208,15 @@ def write_encoder(
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def write_projection(found: projection.Projection, folder: Path) -> None:
+    """Put a map behind the pooling of an encoder folder."""
+    projection.write(found, folder)
+    path = folder / "modules.json"
+    modules = json.loads(path.read_bytes())
+    dense = {"idx": 2, "name": "2", "path": projection.FOLDER, "type": "sentence_transformers.models.Dense"}
+    path.write_text(json.dumps([*modules[:2], dense], indent=1) + "\n", encoding="utf-8")
 
 
 def checkpoint_hash(checkpoint: Path) -> str:

@@ -31,7 +31,7 @@ from logfm.console import say
 from logfm.corpus.contamination import join_indexes
 from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
-from logfm.pretrain import continuing, continuing_report, export
+from logfm.pretrain import continuing, continuing_report, export, projection
 from logfm.pretrain.callbacks import (
     best_checkpoint,
     read_history,
@@ -47,6 +47,7 @@ from logfm.pretrain.contrast.module import ContrastiveModel
 from logfm.pretrain.contrast.texts import build_texts, finished_texts
 from logfm.pretrain.data import Masker, Replay, Shard, TrainBatches, ValidationBatches
 from logfm.pretrain.decoder import build_decoder
+from logfm.pretrain.encoder import PretrainedEncoder
 from logfm.pretrain.loggers import build_logger, finish
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.module import MaskedLanguageModel
@@ -226,7 +227,22 @@ def _fit(
     if take_up is not None:
         take_up.counters(trainer, module)
     with one_line(ranks, train.timeout_minutes):
-        return {"parameters": parameters, **_train(trainer, module, batches, loaders, folder, resume)}
+        metrics = _train(trainer, module, batches, loaders, folder, resume)
+    if isinstance(batches, PairBatches) and rank == 0:
+        _project(module, tokenizer, batches, config, folder)
+    return {"parameters": parameters, **metrics}
+
+
+def _project(
+    module: MaskedLanguageModel, tokenizer: LogTokenizer, batches: PairBatches, config: PretrainConfig, folder: Path
+) -> None:
+    """Fit the map behind the pooling, where one is asked for, on what the stage trained on."""
+    contrast = config.contrast
+    if contrast is None or contrast.projection == "none":
+        return
+    encoder = PretrainedEncoder(module.model.eval(), tokenizer, folder, config.data.max_tokens)
+    vectors = encoder.pool(batches.sample(contrast.projection_events))
+    projection.write(projection.fit(vectors, contrast.projection, contrast.whitening), folder)
 
 
 def _train(

@@ -1,5 +1,7 @@
 """Configuration of the contrastive stage."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from logfm.configs.base import Config
@@ -33,5 +35,12 @@ class ContrastConfig(Config):
     """Times of a view move by at most so many days, all alike."""
     masked_weight: float = Field(0.3, ge=0)
     """Weight of the masked-token loss on the second views; 0: nothing is masked."""
+    projection: Literal["none", "centre", "whiten"] = "none"
+    """A linear map behind the pooling, fitted on training events when training ends: it moves their mean to zero, or
+    also evens out their directions. sentence-transformers applies it too; the model stays plain."""
+    whitening: float = Field(0.5, ge=0, le=1)
+    """How far whitening goes: 0 only centres, 0.5 gives all directions the same variance."""
+    projection_events: int = Field(20_000, ge=2)
+    """Events that the map is fitted on."""
     most_events: int = Field(200_000, ge=2)
     """Events that are kept at hand, sampled evenly over sources and templates."""

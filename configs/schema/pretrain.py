@@ -197,6 +197,9 @@ class PretrainConfig(Config):
     def _starts(self) -> "PretrainConfig":
         if self.contrast is not None and self.start is None:
             raise ValueError("contrast is a second stage: give start.encoder")
+        sharded = self.train.strategy == "deepspeed" and self.train.zero_stage == 3
+        if self.contrast is not None and self.contrast.projection != "none" and sharded:
+            raise ValueError("contrast.projection needs all weights in one place: train.zero_stage below 3")
         if self.contrast is not None and self.start is not None and self.start.replay and self.start.replay_share:
             raise ValueError("contrast replays nothing: set start.replay_share to 0, and start.replay only measures")
         return self

@@ -84,7 +84,7 @@ class SessionsConfig(Config):
     """The part of the sessions that is the split `test`; its users and workstations occur in no other session."""
 
     drift: float = Field(default=1.0, ge=0, le=1)
-    """How late in the span new software comes up at the latest: 1 as the routines say, 0 for none at all."""
+    """The part of the changes that take place over the days: software, versions, formats, people; 0 for none."""
 
     start: AwareDatetime = datetime(2025, 3, 3, tzinfo=UTC)
     """The first day; the company's clocks show UTC."""

@@ -76,6 +76,12 @@ class PairBatches(IterableDataset[PairBatch]):
         for number in count(self.start):
             yield self.batch(number * self.ranks + self.rank)
 
+    def sample(self, most: int) -> list[np.ndarray]:
+        """Ids of evenly spaced events as they are, without [CLS] and [SEP]."""
+        rows = np.unique(np.linspace(0, len(self._texts) - 1, min(most, len(self._texts)), dtype=np.int64))
+        encoded = self._tokenizer.encode_batch([self._texts[row].as_py() for row in rows.tolist()])
+        return [ids[: self._config.max_tokens - 2] for ids in encoded]
+
     def batch(self, number: int) -> PairBatch:
         """One batch by its number over all ranks."""
         rng = np.random.default_rng([self._masker.seed, 2, number])

@@ -161,6 +161,20 @@ def test_views_of_one_event_come_together(second, first_stage, tmp_path, tokeniz
     assert any("train_found" in row for row in history) and any("validation_accuracy" in row for row in history)
 
 
+def test_the_map_behind_the_pooling_is_fitted_on_what_was_trained_on(second, tmp_path):
+    from logfm.pretrain import projection
+
+    options = {"projection": "centre", "projection_events": 40}
+    pretrain(second(tmp_path / "run", options, train={"steps": 2, "validate_every": 2, "checkpoint_every": 2}))
+    encoder = load_encoder(tmp_path / "run" / "encoder")
+    found = projection.read(tmp_path / "run" / "encoder", encoder.dim)
+    texts = pq.read_table(tmp_path / "run" / "views" / TEXTS)["text"].to_pylist()
+    rows = np.unique(np.linspace(0, len(texts) - 1, 40, dtype=np.int64))
+    ids = [one[:46] for one in encoder.tokenizer.encode_batch([texts[row] for row in rows])]
+    assert np.allclose(found(encoder.pool(ids)).mean(0), 0, atol=1e-4)
+    assert "2_Dense" in (tmp_path / "run" / "encoder" / "modules.json").read_text()
+
+
 def test_a_killed_run_resumes_bit_for_bit(second, tmp_path):
     def losses(out):
         return [row["train_loss"] for row in read_history(out / "run") if "train_loss" in row]
