@@ -38,8 +38,15 @@ def export_command(
     ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write a graph for ONNX Runtime, too.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="And one in 8-bit integers; implies --onnx.")] = False,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="results.csv of `logfm eval run`, for the model card.")
+    ] = None,
+    audit: Annotated[
+        Path | None, typer.Option("--audit", help="What benchmarks/memorisation.py wrote, for the card.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="SPDX id of the weights' licence.")] = None,
 ) -> None:
-    """Turn a checkpoint into an encoder folder that transformers and sentence-transformers open.
+    """Turn a checkpoint into an encoder folder that transformers and sentence-transformers open, with a model card.
 
     With --world-size, into a folder from which `logfm pretrain` goes on with another number of processes.
     """
@@ -58,9 +65,9 @@ def export_command(
     if onnx or int8:
         require("onnx", "onnx")
         require("onnxruntime", "onnx")
-    from logfm.pretrain import export_checkpoint
+    from logfm.pretrain.export import Extras, export_checkpoint
 
-    export_checkpoint(checkpoint, out, onnx=onnx, int8=int8)
+    export_checkpoint(checkpoint, out, Extras(onnx, int8, results, audit, licence))
     say(f"encoder: {out}")
 
 

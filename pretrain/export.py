@@ -1,12 +1,16 @@
 """From a checkpoint to an encoder folder that transformers and sentence-transformers open without code of ours."""
 
 import json
+import math
 import os
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import DebertaV2ForMaskedLM
 from transformers.utils import logging as transformers_logging
 
@@ -17,9 +21,10 @@ from logfm.corpus.contamination import join_indexes
 from logfm.errors import UserError
 from logfm.extras import require
 from logfm.pretrain import projection
+from logfm.pretrain.card import CARD, TRAINING, write_card
 from logfm.pretrain.decoder import MaskDecoder, build_decoder
-from logfm.pretrain.encoder_folder import TOKENIZER_HASH
-from logfm.pretrain.model import build
+from logfm.pretrain.encoder_folder import TOKENIZER_HASH, WEIGHTS
+from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.onnx_files import INT8, ONNX, write_onnx
 from logfm.tokenizer import LogTokenizer
 
@@ -29,8 +34,31 @@ _PREFIXES = ("_forward_module.", "module.", "model.")
 _DECODER = "decoder."
 
 
-def export_run(run: Path, out: Path, *, onnx: bool = False, int8: bool = False) -> Manifest:
-    """Export the final weights of a finished run, with graphs for ONNX Runtime where asked for (see `write_onnx`).
+@dataclass(frozen=True)
+class Extras:
+    """What goes into an encoder folder besides the model."""
+
+    onnx: bool = False
+    """A graph for ONNX Runtime (see `write_onnx`)."""
+    int8: bool = False
+    """And one in 8-bit integers."""
+    results: Path | None = None
+    """The results.csv of `logfm eval run`, for the card."""
+    audit: Path | None = None
+    """What benchmarks/memorisation.py wrote, for the card."""
+    licence: str | None = None
+    """SPDX id that the weights are given under."""
+
+    def settings(self) -> dict[str, Any]:
+        """What a manifest says of them: nothing where there are none."""
+        graphs = ["onnx"] * (self.onnx or self.int8) + ["int8"] * self.int8
+        beside = {"results": self.results, "audit": self.audit}
+        found: dict[str, Any] = {name: file_hash(path) for name, path in beside.items() if path is not None}
+        return found | ({"graphs": graphs} if graphs else {}) | ({"licence": self.licence} if self.licence else {})
+
+
+def export_run(run: Path, out: Path, extras: Extras | None = None) -> Manifest:
+    """Export the final weights of a finished run.
 
     Raises:
         UserError: not a finished run, or `out` holds something else.
@@ -41,23 +69,27 @@ def export_run(run: Path, out: Path, *, onnx: bool = False, int8: bool = False) 
     return _export(
         run / FINAL, parse(ModelConfig, manifest.config["model"], run), manifest.config["data"]["max_tokens"],
         run / "tokenizer", out,
-        inputs={"run": manifest.hash}, licences=manifest.licences, metrics=metrics, onnx=onnx, int8=int8,
+        inputs={"run": manifest.hash}, licences=manifest.licences, metrics=metrics, extras=extras or Extras(),
     )  # fmt: skip
 
 
-def export_checkpoint(checkpoint: Path, out: Path, *, onnx: bool = False, int8: bool = False) -> Manifest:
+def export_checkpoint(checkpoint: Path, out: Path, extras: Extras | None = None) -> Manifest:
     """Export any checkpoint (a Lightning file, or a DeepSpeed folder of any ZeRO stage) of a run.
 
-    `checkpoint` may also be the folder of a finished run, or an encoder folder, which is copied. `onnx` and `int8` add
-    graphs for ONNX Runtime (see `write_onnx`).
+    `checkpoint` may also be the folder of a finished run, or an encoder folder, which is copied.
 
     Raises:
-        UserError: no checkpoint there, or one without its run's configuration and tokenizer.
+        UserError: no checkpoint there, or one without its run's configuration and tokenizer; results or an audit that
+            cannot be read.
     """
+    extras = extras or Extras()
+    for path in (extras.results, extras.audit):
+        if path is not None and not path.is_file():
+            raise UserError("no such file", path)
     if (checkpoint / MANIFEST).exists():
         if read_manifest(checkpoint).stage == _STAGE:
-            return _copy(checkpoint, out, onnx=onnx, int8=int8)
-        return export_run(checkpoint, out, onnx=onnx, int8=int8)
+            return _copy(checkpoint, out, extras)
+        return export_run(checkpoint, out, extras)
     run = checkpoint.parent.parent
     if not checkpoint.exists() or not (run / "config.json").exists():
         raise UserError("no checkpoint of a pretraining run", checkpoint, "Give RUN/checkpoints/NAME.ckpt or RUN.")
@@ -65,7 +97,7 @@ def export_checkpoint(checkpoint: Path, out: Path, *, onnx: bool = False, int8: 
     config = parse(ModelConfig, document["model"], run / "config.json")
     return _export(
         checkpoint, config, document["data"]["max_tokens"], run / "tokenizer", out,
-        inputs={"checkpoint": checkpoint_hash(checkpoint)}, licences=document["licences"], onnx=onnx, int8=int8,
+        inputs={"checkpoint": checkpoint_hash(checkpoint)}, licences=document["licences"], extras=extras,
     )  # fmt: skip
 
 
@@ -79,10 +111,9 @@ def _export(
     inputs: dict[str, str],
     licences: list[str] | None = None,
     metrics: dict[str, Any] | None = None,
-    onnx: bool = False,
-    int8: bool = False,
+    extras: Extras,
 ) -> Manifest:
-    settings = {"model": config.dump(), "trained_tokens": trained_tokens, **_graphs(onnx, int8)}
+    settings = {"model": config.dump(), "trained_tokens": trained_tokens, **extras.settings()}
     done = finished(out, stage_key(_STAGE, settings, 0, inputs))
     if done is not None:
         return done
@@ -106,16 +137,26 @@ def _export(
             write_projection(found, work.path)
         # What an evaluation consults: the templates that the model has seen (value-masked hashes, no text).
         join_indexes([tokenizer_folder.parent], work.path)
-        if onnx or int8:
-            write_onnx(work.path, int8)
+        if (tokenizer_folder.parent / TRAINING).is_file():
+            shutil.copyfile(tokenizer_folder.parent / TRAINING, work.path / TRAINING)
+        _add(extras, work.path, metrics or {}, work.licences, count_parameters(model)["total"])
     return read_manifest(out)
 
 
-def _copy(encoder: Path, out: Path, *, onnx: bool, int8: bool) -> Manifest:
-    """An encoder folder once more, with other graphs or none."""
+def _add(extras: Extras, folder: Path, metrics: dict[str, Any], licences: Iterable[str], parameters: int) -> None:
+    if extras.onnx or extras.int8:
+        write_onnx(folder, extras.int8)
+    write_card(
+        folder, metrics, sorted(licences), parameters=parameters, results=extras.results, audit=extras.audit,
+        licence=extras.licence,
+    )  # fmt: skip
+
+
+def _copy(encoder: Path, out: Path, extras: Extras) -> Manifest:
+    """An encoder folder once more, with other graphs or none, and a card of its own."""
     manifest = read_manifest(encoder, _STAGE)
-    own = {name: value for name, value in manifest.config.items() if name != "graphs"}
-    settings, inputs = {**own, **_graphs(onnx, int8)}, {"encoder": manifest.hash}
+    own = {name: value for name, value in manifest.config.items() if name in ("model", "trained_tokens")}
+    settings, inputs = {**own, **extras.settings()}, {"encoder": manifest.hash}
     done = finished(out, stage_key(_STAGE, settings, 0, inputs))
     if done is not None:
         return done
@@ -123,18 +164,13 @@ def _copy(encoder: Path, out: Path, *, onnx: bool, int8: bool) -> Manifest:
         work.licences.update(manifest.licences)
         work.metrics.update(manifest.metrics)
         for name in manifest.outputs:
-            if not name.startswith((ONNX, INT8)):
+            if not name.startswith((ONNX, INT8, CARD)):
                 (work.path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(encoder / name, work.path / name)
-        if onnx or int8:
-            write_onnx(work.path, int8)
+        with safe_open(encoder / WEIGHTS, framework="np") as held:
+            parameters = sum(math.prod(held.get_slice(name).get_shape()) for name in held.keys())  # noqa: SIM118
+        _add(extras, work.path, dict(manifest.metrics), manifest.licences, parameters)
     return read_manifest(out)
-
-
-def _graphs(onnx: bool, int8: bool) -> dict[str, list[str]]:
-    """What a manifest says of graphs: nothing where there are none."""
-    found = ["onnx"] * (onnx or int8) + ["int8"] * int8
-    return {"graphs": found} if found else {}
 
 
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:

@@ -40,6 +40,7 @@ from logfm.pretrain.callbacks import (
     side_concerns,
     stopped_early,
 )
+from logfm.pretrain.card import TRAINING, training_facts
 from logfm.pretrain.compiling import compile_layers
 from logfm.pretrain.continuing import Start
 from logfm.pretrain.contrast.batches import PairBatches
@@ -123,6 +124,9 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
             write_atomic(work.path / "config.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
             tokenizer.save(work.path / "tokenizer")
             join_indexes(_learnt_from(config, start), work.path)
+            begun = None if start is None else start.config.encoder
+            learnt = training_facts(config, Corpus.open(config.corpus).manifest, begun)
+            write_atomic(work.path / TRAINING, orjson.dumps(learnt, option=orjson.OPT_INDENT_2))
             work.metrics.update(_fit(config, tokenizer, start, state, work.path))
             if start is not None:
                 say(continuing_report.write({"this run": work.path}, work.path / "report.html"))

@@ -14,7 +14,7 @@ from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings import LogEncoder
 from logfm.embeddings.folder import chosen_layers
 from logfm.errors import UserError
-from logfm.pretrain.export import export_checkpoint
+from logfm.pretrain.export import Extras, export_checkpoint
 from logfm.pretrain.onnx_files import write_onnx
 from tests.embeddings.samples import log_lines
 
@@ -190,14 +190,15 @@ def test_export_of_an_encoder_adds_graphs(tmp_path, encoder_folder):
     with produce(tmp_path / "one", stage="encoder", config={"trained_tokens": 128}, inputs={}) as work:
         shutil.copytree(encoder_folder, work.path, dirs_exist_ok=True)
         work.licences.add("MIT")
-    manifest = export_checkpoint(tmp_path / "one", tmp_path / "two", int8=True)
+    manifest = export_checkpoint(tmp_path / "one", tmp_path / "two", Extras(int8=True))
     assert {"model.onnx", "model_int8.onnx", "model.safetensors", "1_Pooling/config.json"} <= set(manifest.outputs)
     assert manifest.config["graphs"] == ["onnx", "int8"]
     assert manifest.licences == ["MIT"]
-    assert export_checkpoint(tmp_path / "one", tmp_path / "two", int8=True) == manifest
+    assert export_checkpoint(tmp_path / "one", tmp_path / "two", Extras(int8=True)) == manifest
     plain = export_checkpoint(tmp_path / "two", tmp_path / "three")
     assert "graphs" not in plain.config and "model.onnx" not in plain.outputs
-    assert plain.outputs == read_manifest(tmp_path / "one").outputs
+    # The folder that it is copied from was written without a card.
+    assert {**plain.outputs, "README.md": None} == {**read_manifest(tmp_path / "one").outputs, "README.md": None}
 
 
 def test_onnx_loads_no_torch(folder):
