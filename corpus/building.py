@@ -20,7 +20,7 @@ from logfm.corpus.contamination import INDEX, write_index
 from logfm.corpus.dedup.views import write_views
 from logfm.corpus.discover import Input, discover, shown_path
 from logfm.corpus.events import Reject
-from logfm.corpus.labels import apply_labels, read_labels
+from logfm.corpus.labels import apply_labels, labelled_events, read_labels
 from logfm.corpus.parquet import parquet_writer
 from logfm.corpus.sessions.grouping import sessions_of
 from logfm.corpus.sessions.table import SESSIONS, write_sessions
@@ -133,6 +133,8 @@ def _run(
     _write_rejects(work.path / REJECTS, first, [_spooled(spool, task, "rejects.parquet") for task in tasks])
     if labels is not None:
         work.metrics["labelled"] = apply_labels(shards, labels)
+    elif config.dataset is not None:
+        work.metrics["labelled"] = labelled_events(shards)
     work.licences.update(config.licences)
     work.metrics.update(facts)
     _derive(work, shards, results, spool, config)

@@ -96,6 +96,8 @@ def build_command(
     kept = [(metrics["events"], "events"), (metrics.get("unique"), "unique"), (metrics.get("distinct"), "distinct"),
             (metrics.get("labelled"), "labelled"), (metrics.get("sessions"), "sessions")]  # fmt: skip
     say(f"corpus: {out} ({', '.join(f'{count} {name}' for count, name in kept if count is not None)})")
+    if dataset is not None and not metrics.get("labelled"):
+        say(f"no event has a label of {dataset}; where it has some, give its root: logfm corpus catalog {dataset}")
 
 
 @app.command("inspect")

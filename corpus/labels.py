@@ -78,3 +78,10 @@ def apply_labels(shards: list[Path], labels: pa.Table) -> int:
                     )
                 writer.write_batch(batch)
     return matched
+
+
+def labelled_events(shards: list[Path]) -> int:
+    """How many events of the shards have a label."""
+    return sum(
+        len(column) - column.null_count for column in (pq.read_table(one, columns=["label"])[0] for one in shards)
+    )

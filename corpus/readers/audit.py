@@ -55,6 +55,18 @@ def read(leaf: Leaf) -> Iterator[Event]:
         yield _event(leaf, place, lines)
 
 
+def records(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Each record of an event's `text`: its type, its values by the log's own names, and its line."""
+    for line in text.split("\n"):
+        match = _RECORD.match(line)
+        if match is None:
+            continue
+        values: dict[str, str] = {}
+        _add(values, line[match.end() :], match["type"])
+        prefix = f"{match['type'].lower()}."
+        yield match["type"], {name.removeprefix(prefix): value for name, value in values.items()}, line
+
+
 def _event(leaf: Leaf, offset: int, lines: list[str]) -> Event:
     fields: dict[str, str] = {}
     types: list[str] = []

@@ -13,6 +13,7 @@ from logfm.corpus.readers.schemas import map_record
 from logfm.corpus.streams import spool
 
 _SPOOL_MEMORY = 64 << 20
+_FIRST = 4096  # bytes of the file before its first chunk
 _CHUNK = 65536
 _HEADER = 512  # bytes of a chunk before its first record
 _FREE = 48  # where a chunk says at which of its bytes the free space begins
@@ -34,6 +35,9 @@ def read(leaf: Leaf) -> Iterator[Event]:
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY) as file:
         fault = spool(leaf.stream, file)
         offsets = _offsets(file)
+        end = _fill(file)
+        if end is not None and fault is None:
+            leaf.reject(end, "truncated EVTX file: the last chunk is cut")
         file.seek(0)
         for record in _records(leaf, file):
             number = record["event_record_id"]
@@ -77,10 +81,33 @@ def _fault(error: BaseException) -> str:
     return " ".join(str(error).split())[:120]
 
 
+def _fill(file: IO[bytes]) -> int | None:
+    """Fill a cut chunk with zeros from its last whole record on; returns where the file ended, if it was cut.
+
+    The parser reads no chunk that lacks a byte, and would take zeros within a record for its values.
+    """
+    size = file.seek(0, 2)
+    held = (size - _FIRST) % _CHUNK
+    if size <= _FIRST or not held:
+        return None
+    file.seek(size - held)
+    chunk = file.read(held)
+    at = _HEADER
+    while at + _RECORD.size <= held:
+        magic, length, _ = _RECORD.unpack_from(chunk, at)
+        if magic != _MAGIC or length < _RECORD.size or at + length > held:
+            break
+        at += length
+    at = min(at, held)
+    file.seek(size - held + at)
+    file.write(bytes(_CHUNK - at))
+    return size
+
+
 def _offsets(file: IO[bytes]) -> dict[int, list[int]]:
     """Byte offsets of the record headers by record number, walking each chunk from its first record."""
     found: dict[int, list[int]] = {}
-    base = 4096
+    base = _FIRST
     file.seek(base)
     while chunk := file.read(_CHUNK):
         at = _HEADER

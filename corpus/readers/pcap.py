@@ -61,16 +61,19 @@ def read(leaf: Leaf) -> Iterator[Event]:
 
 
 class _Careful:
-    """A file that refuses the huge reads which a hostile length field asks for."""
+    """A file that refuses the huge reads which a hostile length field asks for. `short` tells of the last read."""
 
     def __init__(self, file: IO[bytes], limit: int) -> None:
         self._file, self._limit = file, limit
         self.name = "capture"
+        self.short = False
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= self._limit:
             raise ValueError(f"record longer than {self._limit} bytes")
-        return self._file.read(size)
+        data = self._file.read(size)
+        self.short = len(data) < size
+        return data
 
     def seek(self, offset: int) -> int:
         return self._file.seek(offset)
@@ -89,6 +92,9 @@ def _packets(dpkt: Any, leaf: Leaf, disk: IO[bytes]) -> Iterator[tuple[int, Any,
         while True:
             offset = file.tell()
             seconds, data = next(packets)
+            if file.short:
+                leaf.reject(offset, "truncated capture: the last packet is cut", data[:200])
+                return
             yield offset, seconds, data, link
     except StopIteration:
         return

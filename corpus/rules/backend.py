@@ -10,14 +10,13 @@ from sigma.conversion.state import ConversionState
 from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
 from sigma.types import SigmaRegularExpression, SigmaRegularExpressionFlag, SigmaString, SpecialChars
 
-from logfm.corpus.rules.sources import KEYWORDS
+from logfm.corpus.rules.sources import KEYWORDS, SEPARATOR
 
 _FLAGS = {
     SigmaRegularExpressionFlag.IGNORECASE: "i",
     SigmaRegularExpressionFlag.MULTILINE: "m",
     SigmaRegularExpressionFlag.DOTALL: "s",
 }
-_ANY = ".*"
 _MANY = 8  # texts from which on one automaton is faster than a search for each
 _MOST_CHARS = 4096  # of an automaton's texts: RE2 falls back to a slower method where its states don't fit
 
@@ -28,7 +27,7 @@ class DuckDBBackend(sqliteBackend):
     Text compares without case on lower-cased columns, `|cased` and `|re` on the columns as they were. DuckDB's regular
     expressions are RE2's: linear in the text, without look-around and back-references. `used` collects the columns of
     the rule at hand as (field, lower-cased?), `regexes` its patterns. Columns have numbers for names, so that nothing
-    a rule says gets into the SQL but as a literal.
+    a rule says gets into the SQL but as a literal. With `lists`, a field may hold several values.
     """
 
     name: ClassVar[str] = "DuckDB"
@@ -38,8 +37,9 @@ class DuckDBBackend(sqliteBackend):
         "CAST(strftime(TRY_CAST({field} AS TIMESTAMP), '{timestamp_part}') AS INTEGER)"
     )
 
-    def __init__(self, processing_pipeline: Any = None) -> None:
+    def __init__(self, processing_pipeline: Any = None, lists: bool = False) -> None:
         super().__init__(processing_pipeline)  # type: ignore[no-untyped-call]
+        self.lists = lists
         self.numbers: dict[str, int] = {}
         self.used: set[tuple[str, bool]] = set()
         self.regexes: set[str] = set()
@@ -83,15 +83,15 @@ class DuckDBBackend(sqliteBackend):
 
     def convert_condition_field_eq_val_str(self, cond: Any, state: ConversionState) -> str:
         """Text without regard to case."""
-        return matching(self.column(cond.field), cond.value.s, lower=True)
+        return matching(self.column(cond.field), cond.value.s, lower=True, lists=self.lists)
 
     def convert_condition_field_eq_val_str_case_sensitive(self, cond: Any, state: ConversionState) -> str:
         """Text with regard to case."""
-        return matching(self.column(cond.field, lower=False), cond.value.s, lower=False)
+        return matching(self.column(cond.field, lower=False), cond.value.s, lower=False, lists=self.lists)
 
     def convert_condition_field_eq_val_num(self, cond: Any, state: ConversionState) -> str:
         """A number, as text."""
-        return f"{self.column(cond.field)} = {literal(str(cond.value))}"
+        return matching(self.column(cond.field), (str(cond.value),), lower=True, lists=self.lists)
 
     def convert_condition_field_compare_op_val(self, cond: Any, state: ConversionState) -> str:
         """A comparison, where the field holds a number."""
@@ -143,8 +143,8 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def matching(column: str, value: tuple[Any, ...], lower: bool) -> str:
-    """SQL for the parts of a text with wildcards, in the cheapest form that says it.
+def matching(column: str, value: tuple[Any, ...], lower: bool, lists: bool = False) -> str:
+    """SQL for the parts of a text with wildcards, in the cheapest form that says it; one of a list's values is enough.
 
     Raises:
         SigmaFeatureNotSupportedByBackendError: a placeholder among the parts, or a NUL character.
@@ -162,24 +162,26 @@ def matching(column: str, value: tuple[Any, ...], lower: bool) -> str:
             case (True, True):
                 return f"contains({column}, {text})"
             case (True, False):
-                return f"ends_with({column}, {text})"
+                whole, among = f"ends_with({column}, {text})", texts[0] + SEPARATOR
             case (False, True):
-                return f"starts_with({column}, {text})"
+                whole, among = f"starts_with({column}, {text})", SEPARATOR + texts[0]
             case _:
-                return f"{column} = {text}"
+                whole, among = f"{column} = {text}", SEPARATOR + texts[0] + SEPARATOR
+        return f"({whole} OR contains({column}, {literal(among)}))" if lists else whole
     # No LIKE: its search for several wildcards backtracks, and the text is an attacker's.
+    first, last, some = (f"(?:^|{SEPARATOR})", f"(?:{SEPARATOR}|$)", f"[^{SEPARATOR}]*") if lists else ("^", "$", ".*")
     ends = [
-        "" if parts[0] == SpecialChars.WILDCARD_MULTI else "^",
-        "" if parts[-1] == SpecialChars.WILDCARD_MULTI else "$",
+        "" if parts[0] == SpecialChars.WILDCARD_MULTI else first,
+        "" if parts[-1] == SpecialChars.WILDCARD_MULTI else last,
     ]
-    pattern = "".join(map(_pattern, parts)).removeprefix(_ANY).removesuffix(_ANY)
+    pattern = "".join(_pattern(part, some) for part in parts).removeprefix(some).removesuffix(some)
     return f"regexp_matches({column}, {literal(f'(?s){ends[0]}{pattern}{ends[1]}')})"
 
 
-def _pattern(part: str | SpecialChars) -> str:
+def _pattern(part: str | SpecialChars, some: str) -> str:
     if isinstance(part, str):
         return _quoted(part)
-    return _ANY if part == SpecialChars.WILDCARD_MULTI else "."
+    return some if part == SpecialChars.WILDCARD_MULTI else "."
 
 
 def _anywhere(value: SigmaString) -> tuple[Any, ...]:

@@ -19,9 +19,10 @@ from logfm.configs.schema.rules import RulesConfig
 from logfm.corpus.rules.backend import DuckDBBackend
 from logfm.corpus.rules.channels import further_channels
 from logfm.corpus.rules.documents import Document, read_documents
-from logfm.corpus.rules.sources import WINDOWS, LogSource, rule_kind
+from logfm.corpus.rules.sources import AUDITD, WINDOWS, LogSource, rule_kind
 
 _AUDITED = {"process_creation", "registry_event", "registry_set", "registry_add"}
+_TYPES = {WINDOWS: "EventID", AUDITD: "type"}  # the fields that tell events of a kind apart
 _NO_SOURCE = "log source not mapped to events"
 
 
@@ -41,7 +42,8 @@ class Rule:
 class Query(NamedTuple):
     """One condition of a rule in SQL, over the columns named by `columns` (field, lower-cased?).
 
-    `channels` (lower-case) and `event_ids` are values that the condition requires, None where it requires none.
+    `channels` and `event_ids` (of audit records, their types), in lower case, are values of which the condition
+    requires one, None where it requires none.
     """
 
     rule: int
@@ -117,7 +119,7 @@ class _Backends:
     """The backends of the two ways to log the same thing on Windows, with one numbering of columns."""
 
     def __init__(self) -> None:
-        self.plain = DuckDBBackend()
+        self.plain = DuckDBBackend(lists=True)
         self.sysmon = DuckDBBackend(sysmon_pipeline() + windows_logsource_pipeline() + further_channels())
         self.audit = DuckDBBackend(windows_audit_pipeline() + windows_logsource_pipeline())
         self.numbers: dict[str, int] = {}
@@ -163,7 +165,8 @@ class _Backends:
         for sql, condition in zip(conditions, parsed, strict=True):
             if not isinstance(sql, str) or len(sql) > 64 * config.max_rule_bytes:
                 raise _Unsupported("the condition converts to no SQL")
-            channels, event_ids = (required(condition, name) for name in ("Channel", "EventID"))
+            channels = required(condition, "Channel") if kind == WINDOWS else None
+            event_ids = required(condition, _TYPES[kind]) if kind in _TYPES else None
             if kind == WINDOWS and channels is None and any(logsource[1:]):
                 raise _Unsupported(_NO_SOURCE, str(logsource))
             yield Query(number, kind, sql, frozenset(backend.used), channels, event_ids)

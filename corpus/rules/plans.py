@@ -37,7 +37,7 @@ class Plans:
             self._by_kind.setdefault(query.kind, []).append(query)
         windows = self._by_kind.get(WINDOWS, [])
         self._channels = _all(query.channels for query in windows)
-        self._event_ids = _all(query.event_ids for query in windows)
+        self._event_ids = {kind: _all(one.event_ids for one in queries) for kind, queries in self._by_kind.items()}
         self._made: dict[Key, tuple[Plan, ...]] = {}
 
     def windows(self, channel: str, event_id: str) -> tuple[Plan, ...]:
@@ -47,13 +47,15 @@ class Plans:
             (
                 WINDOWS,
                 channel if channel in self._channels else "",
-                event_id if event_id in self._event_ids else "",
+                event_id if event_id in self._event_ids.get(WINDOWS, ()) else "",
             )
         )
 
-    def other(self, kind: str) -> tuple[Plan, ...]:
+    def other(self, kind: str, event_id: str = "") -> tuple[Plan, ...]:
         """The plans for an event of another kind, none where no rule is for it."""
-        return self._plan((kind, "", "")) if kind in self._by_kind else ()
+        event_id = event_id.lower()
+        known = event_id in self._event_ids.get(kind, ())
+        return self._plan((kind, "", event_id if known else "")) if kind in self._by_kind else ()
 
     def _plan(self, key: Key) -> tuple[Plan, ...]:
         if key not in self._made:

@@ -15,8 +15,9 @@ from logfm.configs.schema.rules import RulesConfig
 from logfm.corpus.rules.backend import column_name
 from logfm.corpus.rules.compiling import Query, RuleSet
 from logfm.corpus.rules.plans import Plan, Plans
-from logfm.corpus.rules.shapes import other_values, values, windows_view
-from logfm.corpus.rules.sources import WINDOWS, event_kind
+from logfm.corpus.rules.shapes import antivirus_data, other_values, values, windows_view
+from logfm.corpus.rules.sources import WINDOWS
+from logfm.corpus.rules.views import views
 
 NEEDED = ("event_id", "text", "source", "log_type", "fields")
 """The columns of events that `fired` reads."""
@@ -95,36 +96,43 @@ class _Run:
         """Take an event: its rows join those to be evaluated, or their hits are known already."""
         most = self._config.max_value_chars
         self._counts.events += 1
-        kind = event_kind(source, log_type, text)
-        if kind is None:
-            return
         record = _record(fields if fields is not None else text)
-        if kind == WINDOWS:
+        rows: dict[Plan, dict[Row, None]] = {}
+        if source == WINDOWS:
             view = windows_view(record)
-            plans = self._plans.windows(view.channel, view.event_id)
-            rows = [values(view, plan.fields, most) for plan in plans]
+            for plan in self._plans.windows(view.channel, view.event_id):
+                rows[plan] = {values(view, plan.fields, most): None}
+            if found := antivirus_data(view):
+                for plan in self._plans.other("antivirus"):
+                    rows[plan] = {other_values("antivirus", found, text, plan.fields, most): None}
         else:
-            plans = self._plans.other(kind)
-            rows = [other_values(kind, record, text, plan.fields, most) for plan in plans]
-        self._counts.covered += bool(plans)
-        for plan, row in zip(plans, rows, strict=True):
-            self._place(plan, row, event_id)
+            for one in views(source, log_type, text, record):
+                for plan in self._plans.other(one.kind, one.event_id):
+                    row = other_values(one.kind, one.record, one.text, plan.fields, most)
+                    rows.setdefault(plan, {})[row] = None
+        self._counts.covered += bool(rows)
+        for plan, some in rows.items():
+            self._place(plan, tuple(some), event_id)
 
-    def _place(self, plan: Plan, row: Row, event_id: str) -> None:
+    def _place(self, plan: Plan, rows: tuple[Row, ...], event_id: str) -> None:
+        """Put an event's rows of a plan beside the others; together, so that a rule counts once an event."""
         pending = self._pending.get(plan)
         if pending is None:
             pending = self._pending[plan] = _Pending(plan)
-        events = pending.rows.get(row)
-        if events is not None:
-            events.append(event_id)
-            self._grow(pending, _ID_SIZE)
-            return
-        known = self._memo.get(_digest(plan, row)) if self._memo else None
-        if known is not None:
-            self._hits += [(event_id, rule) for rule in known]
-            return
-        pending.rows[row] = [event_id]
-        self._grow(pending, _ID_SIZE + sum(len(value) for value in row if value is not None))
+        size = 0
+        for row in rows:
+            size += _ID_SIZE
+            events = pending.rows.get(row)
+            if events is not None:
+                events.append(event_id)
+                continue
+            known = self._memo.get(_digest(plan, row)) if self._memo and len(rows) == 1 else None
+            if known is not None:
+                self._hits += [(event_id, rule) for rule in known]
+                return
+            pending.rows[row] = [event_id]
+            size += sum(len(value) for value in row if value is not None)
+        self._grow(pending, size)
 
     def _grow(self, pending: _Pending, size: int) -> None:
         """Count what waits, and evaluate where it is enough."""
@@ -152,11 +160,13 @@ class _Run:
             found[place].add(rule)
         if len(self._memo) + len(rows) > self._config.memo_rows:
             self._memo.clear()
-        for row, hits, ids in zip(rows, found, events, strict=True):
-            ordered = tuple(sorted(hits))
+        hits: dict[tuple[str, int], None] = {}
+        for row, rules, ids in zip(rows, found, events, strict=True):
+            ordered = tuple(sorted(rules))
             if len(self._memo) < self._config.memo_rows:
                 self._memo[_digest(plan, row)] = ordered
-            self._hits += [(event_id, rule) for event_id in ids for rule in ordered]
+            hits.update(((event_id, rule), None) for event_id in ids for rule in ordered)
+        self._hits += hits
 
     def _matches(self, plan: Plan, rows: list[Row]) -> Iterator[tuple[int, int]]:
         """(Row, rule) for each query of the plan that holds on a row."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from logfm.corpus.rules.sources import ALIASES, KEYWORDS
+from logfm.corpus.rules.sources import ALIASES, FOLDED, KEYWORDS, SEPARATOR
 
 _MOST_VALUES = 4096
 _DEEPEST = 12
@@ -40,6 +40,11 @@ def windows_view(record: Record) -> WindowsView:
     return _view(_flat_header(record), record)
 
 
+def antivirus_data(view: WindowsView) -> Record | None:
+    """The fields of an event in which Windows Defender names malware."""
+    return view.data if "Windows Defender" in view.channel and view.data.get("ThreatName") else None
+
+
 def values(view: WindowsView, fields: Sequence[str], most: int) -> tuple[str | None, ...]:
     """The values of Sigma fields as text, at most `most` characters each; None where the event has none."""
     data, header = view.data, view.header
@@ -57,17 +62,19 @@ def values(view: WindowsView, fields: Sequence[str], most: int) -> tuple[str | N
 def other_values(kind: str, record: Record, text: str, fields: Sequence[str], most: int) -> tuple[str | None, ...]:
     """The same for an event that is no Windows event: `a.b` is a key with a dot, or key b inside a."""
     aliases = ALIASES.get(kind, {})
+    folded = kind in FOLDED
     found: list[str | None] = []
-    for field in fields:
-        if field == KEYWORDS:
+    for name in fields:
+        if name == KEYWORDS:
             found.append(text[:most])
             continue
+        field = name.lower() if folded else name
         value = _inside(record, field)
-        for name in aliases.get(field, ()) if value is None else ():
-            value = _inside(record, name)
+        for alias in aliases.get(field, ()) if value is None else ():
+            value = _inside(record, alias)
             if value is not None:
                 break
-        found.append(_text(value, most))
+        found.append(_several(value, most) if isinstance(value, list) else _text(value, most))
     return tuple(found)
 
 
@@ -190,12 +197,34 @@ def _inside(record: Record, field: str) -> Any:
     value: Any = record
     for part in field.split("."):
         if isinstance(value, list):
-            value = [one[part] for one in islice(value, _MOST_VALUES) if isinstance(one, dict) and part in one]
+            value = _of_each(value, part)
         elif isinstance(value, dict):
             value = value.get(part)
         else:
             return None
     return value
+
+
+def _of_each(values: list[Any], part: str) -> list[Any]:
+    """What the elements have under a name, lists among it opened."""
+    found: list[Any] = []
+    for one in islice(values, _MOST_VALUES):
+        value = one.get(part) if isinstance(one, dict) else None
+        if isinstance(value, list):
+            found += value[:_MOST_VALUES]
+        elif value is not None:
+            found.append(value)
+        if len(found) >= _MOST_VALUES:
+            break
+    return found[:_MOST_VALUES]
+
+
+def _several(values: list[Any], most: int) -> str:
+    parts: list[str] = []
+    _collect(values, parts, 0)
+    if len(parts) < 2:
+        return "".join(parts)[:most]
+    return SEPARATOR + SEPARATOR.join(parts)[:most] + SEPARATOR
 
 
 def _text(value: Any, most: int) -> str | None:

@@ -4,8 +4,11 @@ import re
 from typing import NamedTuple
 
 WINDOWS = "windows"
+AUDITD = "auditd"
 KEYWORDS = "\0keywords"
 """The name under which a whole event is looked up: what values without a field are compared with."""
+SEPARATOR = "\x1f"
+"""Stands before, between and after the values of a field that has several, of which one must match."""
 
 _CISCO = re.compile(r"%[A-Z][A-Z0-9_]{1,40}-[0-7]-[A-Z0-9_]{1,60}: ")
 
@@ -33,7 +36,7 @@ _KINDS: dict[tuple[str | None, str | None, str | None], str] = {
     ("kubernetes", None, "audit"): "kubernetes",
     ("kubernetes", "application", "audit"): "kubernetes",
     ("bitbucket", None, "audit"): "bitbucket",
-    ("linux", None, "auditd"): "auditd",
+    ("linux", None, "auditd"): AUDITD,
     ("linux", None, None): "linux",
     ("linux", None, "syslog"): "linux",
     ("linux", None, "auth"): "linux",
@@ -51,6 +54,25 @@ _KINDS: dict[tuple[str | None, str | None, str | None], str] = {
     (None, None, "apache"): "web",
     (None, None, "nginx"): "web",
     (None, "proxy", None): "proxy",
+    **{
+        (system, category, None): f"{system}.{category}"
+        for system in ("linux", "macos")
+        for category in ("process_creation", "file_event", "network_connection")
+    },
+    ("azure", None, "auditlogs"): "azure.audit",
+    ("azure", None, "signinlogs"): "azure.signin",
+    ("azure", None, "activitylogs"): "azure.activity",
+    ("azure", None, "riskdetection"): "azure.risk",
+    ("azure", None, "pim"): "azure.risk",
+    ("gcp", None, "google_workspace.admin"): "google.admin",
+    ("gcp", None, "google_workspace.login"): "google.login",
+    ("github", None, "audit"): "github",
+    ("opencanary", "application", None): "opencanary",
+    ("onelogin", None, "onelogin.events"): "onelogin",
+    ("cisco", None, "duo"): "duo",
+    ("fortigate", None, "event"): "fortigate",
+    (None, "dns", None): "dns",
+    (None, "antivirus", None): "antivirus",
 }
 # An event's `source` -> its kind.
 _OF_SOURCE = {
@@ -60,15 +82,19 @@ _OF_SOURCE = {
     "o365": "o365",
     "kubernetes": "kubernetes",
     "bitbucket": "bitbucket",
-    "auditd": "auditd",
     "cisco": "cisco",
+    "github": "github",
+    "opencanary": "opencanary",
+    "onelogin": "onelogin",
+    "duo": "duo",
+    "symantec": "antivirus",
     "web": "web",
     "squid": "proxy",
     "journald": "linux",
     "vsftpd": "linux",
 }
 
-# Sigma's names of web and proxy fields -> the names that the readers of logfm give them.
+# Sigma's names of fields -> the names that the products or the readers of logfm give them.
 ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
     "web": {
         "cs-method": ("method",),
@@ -89,7 +115,38 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         "sc-status": ("status",),
         "cs-host": ("cs-host", "r-host"),
     },
+    "dns": {
+        "query": ("dns.rrname", "dns.queries.rrname"),
+        "record_type": ("qtype_name", "dns.rrtype", "dns.queries.rrtype", "type"),
+        "answer": ("answers", "dns.answers.rdata"),
+    },
+    "antivirus": {
+        "Signature": ("ThreatName", "virus"),
+        "Filename": ("Path", "file"),
+    },
+    "google.login": {"protoPayload.Servicename": ("protoPayload.serviceName",)},
+    # Of Azure, names in lower case.
+    "azure.audit": {
+        "properties.message": ("activitydisplayname", "operationname"),
+        "operationname": ("activitydisplayname",),
+        "activitytype": ("activitydisplayname",),
+        "status": ("result",),
+        "properties.result": ("result",),
+        "properties.targetresources": ("targetresources",),
+        "failure_status_reason": ("resultreason", "resultdescription"),
+    },
+    "azure.signin": {
+        "clientapp": ("clientappused",),
+        "username": ("userprincipalname",),
+    },
+    "azure.activity": {
+        "operationnamevalue": ("operationname",),
+        "categoryvalue": ("category.value", "category"),
+        "resourceprovidervalue": ("resourceprovidername.value", "resourceprovidername"),
+    },
 }
+FOLDED = frozenset(("azure.audit", "azure.signin", "azure.activity", "azure.risk"))
+"""Kinds whose fields are looked up without regard to case: rules write the same name in several."""
 
 
 def rule_kind(logsource: LogSource) -> str | None:

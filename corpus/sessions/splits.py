@@ -18,7 +18,7 @@ def split_sessions(rows: Sequence[Row], by: By, shares: Sequence[float]) -> tupl
 
     `shares` are those of the sessions that train, validation and test should get, and sum to one.
     - "time": train ends before validation begins, and that before test; sessions across a border are left out.
-    - "host": every host's sessions lie in one split; a session on several hosts joins them.
+    - "host": every host's sessions lie in one split, however its name is capitalised; a session on several joins them.
     - "scenario": every attack scenario (the label, where it names one) and every input file's attack sessions lie in
       one split. Normal sessions of files without attacks are divided by time.
 
@@ -54,7 +54,7 @@ def _keys(rows: Sequence[Row], by: By) -> list[tuple[str, ...]]:
     if by == "time":
         return [()] * len(rows)
     if by == "host":
-        return [tuple(row["hosts"]) for row in rows]
+        return [tuple({host.lower(): None for host in row["hosts"]}) for row in rows]
     attacks = [_scenarios(row) for row in rows]
     captures = {one for some in attacks for one in some if one.startswith("file ")}
     # What surrounds an attack in its capture goes with it.

@@ -429,7 +429,7 @@ def test_a_panic_of_the_evtx_parser_is_a_reject(write, read, monkeypatch):
         raise PanicException("index out of bounds")
 
     monkeypatch.setattr("evtx.PyEvtxParser", lambda *_, **__: SimpleNamespace(records_json=records))
-    events, rejects = read(write("a.evtx", b"ElfFile\0" + bytes(5000)), write("b.log", "hello\n"))
+    events, rejects = read(write("a.evtx", b"ElfFile\0" + bytes(4088)), write("b.log", "hello\n"))
     assert [one.text for one in events] == ['{"Event": {"System": {"Computer": "pc1"}}}', "hello"]
     assert reasons(rejects) == ["damaged EVTX record (index out of bounds)"]
 
@@ -450,6 +450,16 @@ def test_a_corrupt_evtx_gives_the_records_that_are_whole(shared_data, write, rea
     events, rejects = read(write("a.evtx", bytes(raw)))
     assert len(events) < 3
     assert any("damaged" in reason for reason in reasons(rejects))
+
+
+def test_a_cut_evtx_gives_its_whole_records_and_nothing_else(shared_data, write, read):
+    path = shared_data / "evtx_attack_samples/raw_examples/CA_DCSync_4662.evtx"
+    raw, (whole, _) = path.read_bytes(), read(path)
+    ends = [one.offset + int.from_bytes(raw[one.offset + 4 : one.offset + 8], "little") for one in whole]
+    for cut in (*ends, ends[0] - 1, ends[1] + 20, ends[1] + 300, ends[-1] - 200, len(raw) - 1):
+        events, rejects = read(write("a.evtx", raw[:cut]))
+        assert [one.text for one in events] == [one.text for one, end in zip(whole, ends, strict=True) if end <= cut]
+        assert "truncated EVTX file: the last chunk is cut" in reasons(rejects)
 
 
 def test_files_of_several_encodings_in_one_run(write, read, tmp_path):

@@ -144,6 +144,35 @@ def test_sets_are_drawn_from_the_seed(simulated, tmp_path):
     sessions = [pq.read_table(tmp_path / name / "train/sessions.parquet") for name in ("first", "again", "other")]
     assert sessions[0] == sessions[1] != sessions[2]
     assert first.key == again.key != other.key
+    assert first.hash == again.hash != other.hash
+    files = [
+        {name: file for name, file in one.outputs.items() if not name.endswith("manifest.json")}
+        for one in (first, again)
+    ]
+    assert len(files[0]) >= 9
+    assert files[0] == files[1]
+    parts = [read_manifest(tmp_path / name / "test") for name in ("first", "again", "other")]
+    assert parts[0].hash == parts[1].hash != parts[2].hash
+    assert parts[0].key == parts[1].key
+
+
+def test_a_host_is_the_same_in_capitals(tmp_path):
+    lines = [line(at * 400, host=f"{'PC' if at % 2 else 'pc'}{at // 10}", n=at) for at in range(60)]
+    make_sets(built(tmp_path, lines).path, tmp_path / "sets", SetsConfig(split="host"))
+    hosts = [
+        {host.lower() for row in Corpus.open(tmp_path / "sets" / name).sessions().to_pylist() for host in row["hosts"]}
+        for name in ("train", "validation", "test")
+    ]
+    assert sorted(one for some in hosts for one in some) == [f"pc{number}" for number in range(6)]
+
+
+def test_equal_builds_give_equal_sets(simulated, tmp_path):
+    logs = simulated.path.parent / "sim"
+    for name, workers in (("one", 1), ("two", 2)):
+        config = CorpusConfig(sessions=300)
+        build([logs / "logs"], tmp_path / name, config, workers=workers, labels=logs / "truth.parquet")
+    one, two = (make_sets(tmp_path / name, tmp_path / f"{name}-sets", SetsConfig()) for name in ("one", "two"))
+    assert (one.key, one.hash) == (two.key, two.hash)
 
 
 def test_what_cannot_be_split_is_refused_in_one_line(tmp_path):

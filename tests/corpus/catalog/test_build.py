@@ -1,7 +1,9 @@
 import pytest
+from typer.testing import CliRunner
 
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus import Corpus, build
+from logfm.corpus.cli import app
 from logfm.errors import UserError
 
 LINES = [
@@ -18,6 +20,16 @@ def test_a_build_of_a_data_set_has_its_labels_and_its_licence(tmp_path):
     assert [row["text"] for row in events] == [line.partition(" ")[2] for line in LINES]
     assert len({row["label"] for row in events}) == 2
     assert len(manifest.licences) == 1
+    assert manifest.metrics["labelled"] == 2
+
+
+@pytest.mark.parametrize(("name", "told"), [("loghub", False), ("otrf", True)])
+def test_a_folder_that_is_no_copy_of_the_set_has_no_labels_and_the_command_says_so(tmp_path, name, told):
+    (tmp_path / "copy/BGL").mkdir(parents=True)
+    (tmp_path / "copy/BGL/BGL.log").write_text("\n".join(LINES) + "\n")
+    options = ["build", str(tmp_path / "copy"), "--dataset", name, "--out", str(tmp_path / "corpus")]
+    result = CliRunner().invoke(app, options, catch_exceptions=False)
+    assert (f"no event has a label of {name}" in result.stderr) is told
 
 
 def test_a_data_set_is_one_known_folder(tmp_path):

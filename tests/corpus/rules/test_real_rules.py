@@ -32,7 +32,7 @@ def rules(shared_data):
 
 def test_most_rules_load_and_every_other_has_a_reason(rules):
     assert len(rules.rules) + len(rules.unsupported) == 3698
-    assert len(rules.rules) >= 3190
+    assert len(rules.rules) >= 3635
     assert set(rules.reasons()) <= {"log source not mapped to events", "pySigma: feature not supported by backend"}
 
 
@@ -55,6 +55,22 @@ def test_the_regression_events_are_found_by_their_rules(rules, shared_data):
     every = set(files.values())
     assert len(every) == 287
     assert len(found) >= 0.95 * len(every), sorted(every - found)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        (
+            "compound/log4shell/syslog_sysmon_log4shell_cve2021_44228_jndi_reference.zip",
+            "Linux Reverse Shell Indicator",
+        ),
+        ("linux/defense_evasion/sh_binary_padding_dd.zip", "Binary Padding - Linux"),
+        ("linux/discovery/sh_arp_cache.zip", "Linux Remote System Discovery"),
+    ],
+)
+def test_attacks_on_linux_are_found_in_what_sysmon_and_auditd_recorded(rules, shared_data, name, title):
+    batches = stream([shared_data / "otrf_security_datasets" / name], list(NEEDED))
+    assert title in {one for batch in fired(batches, rules) for one in batch["title"].to_pylist()}
 
 
 def test_sqlite_finds_the_same_hits(rules, shared_data):
