@@ -225,14 +225,15 @@ def _show_sources(facts: dict[str, Any]) -> None:
 
 
 def _show_rejects(facts: dict[str, Any]) -> None:
-    rows = [
-        (count if not number else "", reason if not number else "", f"{example['file']}:{example['offset']}",
-         example["excerpt"][:80])
-        for reason, count in facts["rejects"].items()
-        for number, example in enumerate(facts["examples"].get(reason, ()))
-    ]  # fmt: skip
-    if rows:
-        _table("Rejects", ("count", "reason", "where", "beginning"), rows)
+    for title, name in (("Rejects", "rejects"), ("Odd, and kept", "doubts")):
+        rows = [
+            (count if not number else "", reason if not number else "", f"{example['file']}:{example['offset']}",
+             example["excerpt"][:80])
+            for reason, count in facts[name].items()
+            for number, example in enumerate(facts["examples"].get(reason, ()))
+        ]  # fmt: skip
+        if rows:
+            _table(title, ("count", "reason", "where", "beginning"), rows)
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -33,6 +33,7 @@ def survey(paths: Sequence[str | Path], config: CorpusConfig | None = None) -> d
     return merge_counts(parts) | {
         "sources": merge_sources([part["sources"] for part in parts]),
         "rejects": dict(sum((Counter(part["rejects"]) for part in parts), Counter())),
+        "doubts": dict(sum((Counter(part["doubts"]) for part in parts), Counter())),
         "examples": merge_examples([part["examples"] for part in parts]),
         "files": [file for part in parts for file in part["files"]],
     }
@@ -41,7 +42,7 @@ def survey(paths: Sequence[str | Path], config: CorpusConfig | None = None) -> d
 def _of_corpus(folder: str | Path) -> dict[str, Any]:
     metrics = Corpus.open(folder).manifest.metrics
     names = ("events", "bytes", "timestamped", "first", "last", "sources", "rejects", "examples", "files")
-    return {name: metrics[name] for name in names}
+    return {name: metrics[name] for name in names} | {"doubts": metrics.get("doubts", {})}
 
 
 def _of_files(paths: Sequence[str | Path], config: CorpusConfig) -> dict[str, Any]:
@@ -68,6 +69,7 @@ def describe(files: Sequence[dict[str, Any]], rejects: Sequence[Reject]) -> dict
     return merge_counts(files) | {
         "sources": merge_sources([file["sources"] for file in files]),
         "rejects": dict(sorted(reasons.items())),
+        "doubts": dict(sum((Counter(file["doubts"]) for file in files), Counter())),
         "examples": merge_examples([first, *(file["examples"] for file in files)]),
         "files": [{key: value for key, value in file.items() if key != "examples"} for file in files],
     }

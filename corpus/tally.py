@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -12,8 +12,11 @@ import orjson
 from logfm.corpus.events import Event, Reject
 
 EXAMPLES = 3
+_EXCERPT = 200
 _SAMPLED = 20  # events of a file whose field names are looked at
 _FIELDS = 100
+FUTURE = "time in the future"
+_AHEAD = timedelta(days=1)  # clocks that go fast, and zones that are unknown
 
 
 @dataclass(slots=True)
@@ -33,7 +36,10 @@ class Tally:
     fields: dict[str, None] = field(default_factory=dict)
     sources: dict[str, "Tally"] = field(default_factory=dict)
     rejects: Counter[str] = field(default_factory=Counter)
+    doubts: Counter[str] = field(default_factory=Counter)
+    """Events that were kept, by what is odd about them."""
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    latest: datetime = field(default_factory=lambda: datetime.now(UTC) + _AHEAD)
 
     def watch(self, records: Iterable[Event | Reject]) -> Iterator[Event | Reject]:
         """Count records as they go by."""
@@ -43,6 +49,9 @@ class Tally:
             else:
                 size = len(record.text) if record.text.isascii() else len(record.text.encode())
                 self._count(record, size)
+                if record.timestamp is not None and record.timestamp > self.latest:
+                    self.doubts[FUTURE] += 1
+                    self._example(FUTURE, record.file, record.offset, record.text[:_EXCERPT])
                 source = self.sources.get(record.source)
                 if source is None:
                     source = self.sources[record.source] = Tally("", record.source, self.format, "")
@@ -63,6 +72,7 @@ class Tally:
             "fields": list(self.fields),
             "sources": {name: source.counts() for name, source in sorted(self.sources.items())},
             "rejects": dict(sorted(self.rejects.items())),
+            "doubts": dict(self.doubts),
             "examples": self.examples,
         }
 
@@ -109,9 +119,12 @@ class Tally:
 
     def _reject(self, reject: Reject) -> None:
         self.rejects[reject.reason] += 1
-        examples = self.examples.setdefault(reject.reason, [])
+        self._example(reject.reason, reject.file, reject.offset, reject.excerpt)
+
+    def _example(self, reason: str, file: str, offset: int, excerpt: str) -> None:
+        examples = self.examples.setdefault(reason, [])
         if len(examples) < EXAMPLES:
-            examples.append({"file": reject.file, "offset": reject.offset, "excerpt": reject.excerpt})
+            examples.append({"file": file, "offset": offset, "excerpt": excerpt})
 
 
 def _paths(record: dict[str, Any], prefix: str = "", depth: int = 4) -> Iterator[str]:

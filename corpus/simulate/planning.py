@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 
 from logfm.configs.schema.simulate import LEAST_EVENTS, SessionsConfig
+from logfm.corpus.simulate.drift import staff_of
 from logfm.corpus.simulate.records import moment
 from logfm.corpus.simulate.templates import Scenario
 from logfm.corpus.simulate.world import World, stream
@@ -50,6 +51,7 @@ def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) ->
     drawn = sorted(_window(rng, config) for _ in range(config.sessions))
     tests = set(rng.sample(range(config.sessions), round(config.test_share * config.sessions)))
     attacks = _attacks(rng, config, tests, [one.name for one in scenarios])
+    staff = staff_of(world, config.drift)
     users = list(world.users.values())
     # At least one user on either side.
     kept = min(len(users) - 1, max(1, round(config.test_share * len(users)))) if tests else 0
@@ -58,10 +60,10 @@ def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) ->
     found = []
     for number, (start, end) in enumerate(drawn):
         split = "test" if number in tests else "train"
-        user = rng.choice(sides[split])
+        share = (start - first) / (config.days * _DAY)
+        user = rng.choice([one for one in sides[split] if staff.there(one.name, share)] or sides[split])
         length = (end - start) / (config.minutes * 60 * SECOND)
         events = max(LEAST_EVENTS // 4, round(config.events * length * rng.lognormvariate(-0.02, 0.2)))
-        share = (start - first) / (config.days * _DAY)
         found.append(Session(number, user.name, user.host, start, end, events, split, attacks.get(number), share))
     return found
 

@@ -24,6 +24,7 @@ from logfm.corpus.simulate.templates import (
     WebEvent,
     WindowsEvent,
 )
+from logfm.corpus.simulate.tempo import Clock
 from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import Process, World, guid
 
@@ -37,12 +38,15 @@ class Player:
     """Plays one activity from `time` on (microseconds since 1970); `records` is what it left, in no strict order."""
 
     def __init__(
-        self, world: World, rng: random.Random, cast: Cast, time: int, *, wide: bool = False, pace: float = 1.0
-    ) -> None:
+        self, world: World, rng: random.Random, cast: Cast, time: int, *, wide: bool = False, pace: float = 1.0,
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
         self.wide = wide
         """Whether all sources are there, not only the first four."""
         self.pace = pace
         """What the seconds between events are multiplied with."""
+        self.clock = clock
+        """What waits are measured with; the wall clock by default."""
         self.world = world
         self.rng = rng
         self.cast = cast
@@ -60,8 +64,12 @@ class Player:
                 continue
             for _ in range(self.rng.randint(*event.repeat)):
                 pace = self.pace if event.after[1] > _QUICK else 1.0
-                self.time += int(self.rng.uniform(*event.after) * pace * SECOND)
+                self.wait(int(self.rng.uniform(*event.after) * pace * SECOND))
                 _PLAY[type(event)](self, event)
+
+    def wait(self, pause: int) -> None:
+        """Let time pass (microseconds, by the clock)."""
+        self.time = self.clock(self.time, pause) if self.clock else self.time + pause
 
     def put(self, file: str, body: str | dict[str, Any], time: int | None = None) -> None:
         """Keep a record of this moment, or of `time`. The body carries its own time."""

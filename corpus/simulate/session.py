@@ -1,27 +1,28 @@
 """One session: what its minutes leave in every source, benign behaviour and, in some, an attack."""
 
-import heapq
 from collections.abc import Iterator, Sequence
 from functools import cache
 from random import Random
 
 from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus.simulate.drift import is_used
 from logfm.corpus.simulate.planning import SECOND, Session
 from logfm.corpus.simulate.playing import Player
 from logfm.corpus.simulate.records import Record, Truth
 from logfm.corpus.simulate.templates import HERE, Routine, Scenario, load_routines
+from logfm.corpus.simulate.tempo import Clock, bursts, clock_of
 from logfm.corpus.simulate.values import Cast, shared_cast
 from logfm.corpus.simulate.world import World, stream
 
 # How often a routine is taken, beside its weight: the first four sources' routines were made for whole companies.
-_SOURCES = {"windows": 1.0, "linux": 0.35, "web": 0.3, "dns": 0.5}
+_SOURCES = {"windows": 1.0, "linux": 0.6, "web": 0.13, "dns": 0.55, "cloud": 2.6, "browser": 0.8, "mail": 1.3}
 _OWN = 0.72
 """The part of the routines of workstations that is the session's own user's; the rest is the others'."""
 _BURSTS = 6
-_WITH_ATTACK = 0.9
-"""How probably a burst of a session with an attack lies at one of its steps."""
 _NEAR, _WIDTH = 0.5, 0.015
 """The part of the routines that lies in bursts, and a burst's standard deviation as a part of the session."""
+_BY_EVENTS = 0.8
+"""The part of an attack's waits that is measured in events of its session."""
 _ATTACK_SHARE = 0.8
 _MOST_OF = 0.6
 """The part of a session's events beyond which an attack gets company however many events were planned."""
@@ -37,33 +38,35 @@ def play_session(world: World, config: SessionsConfig, session: Session, scenari
     """The records of a session in order of time."""
     rng = stream(config.seed, "session", session.number)
     cast = shared_cast(world, rng, session.user)
-    attack: list[Record] = []
+    planned = len(_attack(world, config, session, scenario, cast, None)) if scenario else 0
+    wanted = max(session.events, int(planned / _MOST_OF)) - planned
+    records = _background(rng, world, config, session, cast, wanted)
     if scenario:
-        attack = _attack(world, config, session, scenario, cast)
-    records = [(one.time, number, one) for number, one in enumerate(attack)]
-    wanted = max(session.events, int(len(attack) / _MOST_OF))
-    number = len(records)
-    bursts = _bursts(rng, session, attack)
-    for routine, key, time, own in _routines(rng, world, config, session, bursts):
-        if number >= wanted:
+        clock = clock_of(sorted(one.time for one in records), session.start, session.end, _BY_EVENTS)
+        records += _attack(world, config, session, scenario, cast, clock)
+    return sorted(records, key=lambda one: one.time)
+
+
+def _background(
+    rng: Random, world: World, config: SessionsConfig, session: Session, cast: dict[str, str], wanted: int
+) -> list[Record]:
+    records: list[Record] = []
+    around = bursts(rng, session.start, session.end, _BURSTS)
+    for routine, key, time, own in _routines(rng, world, config, session, around):
+        if len(records) >= wanted:
             break
         fixed = {name: cast[name] for name in own}
-        for one in _play(world, routine, f"{session.number}/{key}", time, fixed):
-            if session.start <= one.time < session.end:
-                records.append((one.time, number, one))
-                number += 1
-    heapq.heapify(records)
-    return [heapq.heappop(records)[2] for _ in range(len(records))]
+        found = _play(world, routine, f"{session.number}/{key}", time, fixed)
+        records += [one for one in found if session.start <= one.time < session.end]
+    return records
 
 
 def _routines(
-    rng: Random, world: World, config: SessionsConfig, session: Session, bursts: Sequence[int]
+    rng: Random, world: World, config: SessionsConfig, session: Session, around: Sequence[int]
 ) -> Iterator[tuple[Routine, str, int, Sequence[str]]]:
     """Routines to play, without end: with a key, a time, and the identities that are the session's."""
     role = world.users[session.user].role
-    ready = [
-        one for one in all_routines() if not one.since or (config.drift and one.since * config.drift <= session.share)
-    ]
+    ready = [one for one in all_routines() if is_used(one, config.drift, session.share)]
     weights = [one.weight * _SOURCES.get(one.source, 1.0) for one in ready]
     length = session.end - session.start
     count = 0
@@ -72,7 +75,7 @@ def _routines(
         routine = rng.choices(ready, weights)[0] if count else next(one for one in ready if one.name == "use_intranet")
         time = session.start + int(rng.uniform(0.0, 0.98) * length)
         if rng.random() < _NEAR:
-            time = min(session.end - 1, max(session.start, rng.choice(bursts) + int(rng.gauss(0, _WIDTH) * length)))
+            time = min(session.end - 1, max(session.start, rng.choice(around) + int(rng.gauss(0, _WIDTH) * length)))
         own: Sequence[str] = ()
         if not count or (rng.random() < _OWN and routine.role in ("any", role)):
             own = ("user", "host", "address", "sid", "vpn_address")
@@ -85,16 +88,6 @@ def _routines(
         yield routine, f"{count}/{routine.name}", time, own
 
 
-def _bursts(rng: Random, session: Session, attack: Sequence[Record]) -> list[int]:
-    """Times around which more goes on. Much goes on where an attack does too: by itself a lull would tell of it."""
-    length = session.end - session.start
-    steps = list({one.truth.step: one.time for one in attack}.values())
-    return [
-        rng.choice(steps) if rng.random() < _WITH_ATTACK and steps else session.start + int(rng.random() * length)
-        for _ in range(_BURSTS)
-    ]
-
-
 def _play(world: World, routine: Routine, key: str, time: int, fixed: dict[str, str]) -> list[Record]:
     rng = stream(world.seed, key)
     cast = Cast(world, rng, role=routine.role, fixed=fixed, values=routine.values, encoded=routine.encoded)
@@ -105,14 +98,15 @@ def _play(world: World, routine: Routine, key: str, time: int, fixed: dict[str, 
 
 
 def _attack(
-    world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str]
-) -> list[Record]:
+    world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str],
+    clock: Clock | None,
+) -> list[Record]:  # fmt: skip
     """The records of an attack that fits into its session: where it takes too long it is played faster."""
     length = session.end - session.start
     begin = session.start + int(stream(config.seed, "begin", session.number).uniform(0.01, 0.1) * length)
     pace = 1.0
     for _ in range(6):
-        records, last = _play_attack(world, config, session, scenario, cast, begin, pace)
+        records, last = _play_attack(world, config, session, scenario, cast, (begin, pace, clock))
         if last < session.end - int(0.01 * length):
             break
         pace *= max(0.2, 0.95 * _ATTACK_SHARE * length / (last - begin))
@@ -120,13 +114,14 @@ def _attack(
 
 
 def _play_attack(
-    world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str], begin: int,
-    pace: float,
+    world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str],
+    tempo: tuple[int, float, Clock | None],
 ) -> tuple[list[Record], int]:  # fmt: skip
     """The records, and the time of the last thing that was done: processes may end later."""
+    begin, pace, clock = tempo
     rng = stream(config.seed, "attack", session.number)
     players = Cast(world, rng, role="office", fixed=cast, values=scenario.values, encoded=scenario.encoded)
-    player = Player(world, rng, players, begin, wide=True, pace=min(1.0, pace))
+    player = Player(world, rng, players, begin, wide=True, pace=min(1.0, pace), clock=clock)
     done: set[str] = set()
     held = config.holdout_techniques if session.split == "train" else ()
     for step in scenario.steps:
@@ -134,7 +129,7 @@ def _play_attack(
         if left_out or not done.issuperset(step.needs) or any(is_held(name, held) for name in step.technique):
             continue
         if done:
-            player.time += int(rng.uniform(*step.after) * 60 * pace * 0.25 * SECOND)
+            player.wait(int(rng.uniform(*step.after) * 60 * pace * 0.25 * SECOND))
         done.add(step.name)
         player.truth = Truth("attack", step.technique, step.tactic, scenario.name, step.name)
         player.play(rng.choice(step.variants))

@@ -1,7 +1,8 @@
 """Write a session's records to its folder, and say where each event lies."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,11 +17,12 @@ from logfm.corpus.simulate.sources_of import NUMBER
 from logfm.corpus.simulate.world import stream
 
 Row = tuple[str, str, int, Truth]
+Changed = Mapping[str, Sequence[tuple[re.Pattern[str], str]]]
 _BUCKETS = "browser/"
 
 
-def write_session(records: Sequence[Record], session: Session, seed: int, logs: Path) -> list[Row]:
-    """Write the files of a session, below `logs/SOURCE/NAME`.
+def write_session(records: Sequence[Record], session: Session, seed: int, logs: Path, changed: Changed) -> list[Row]:
+    """Write the files of a session, below `logs/SOURCE/NAME`; `changed` is replaced in the texts of a file.
 
     Returns the events in order of time: id, file below `logs`, offset in bytes, and truth.
     """
@@ -30,7 +32,7 @@ def write_session(records: Sequence[Record], session: Session, seed: int, logs: 
         folder, _, rest = record.file.partition("/")
         name = f"{folder}/{session.name}/{rest}"
         if record.file not in files:
-            files[record.file] = _File(logs / name, record.file, session, seed)
+            files[record.file] = _File(logs / name, record.file, session, seed, changed.get(record.file, ()))
         offset = files[record.file].add(record)
         rows.append((event_id(name, offset), name, offset, record.truth))
     for file in files.values():
@@ -41,7 +43,10 @@ def write_session(records: Sequence[Record], session: Session, seed: int, logs: 
 class _File:
     """A file of one source: what stands before, between and behind its events."""
 
-    def __init__(self, path: Path, name: str, session: Session, seed: int) -> None:
+    def __init__(
+        self, path: Path, name: str, session: Session, seed: int, changed: Sequence[tuple[re.Pattern[str], str]]
+    ) -> None:
+        self._changed = changed
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._name, self._session = path, name, session
         self._file: IO[bytes] = path.open("wb")
@@ -79,6 +84,12 @@ class _File:
         os.utime(self._path, (seconds, seconds))
 
     def _text(self, body: str | dict[str, Any]) -> str:
+        text = self._plain(body)
+        for was, becomes in self._changed:
+            text = was.sub(becomes, text)
+        return text
+
+    def _plain(self, body: str | dict[str, Any]) -> str:
         if isinstance(body, str):
             if NUMBER not in body:
                 return body

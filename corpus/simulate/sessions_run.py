@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from logfm.artifacts import Manifest, digest, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus.simulate.drift import load_changes, rewrites, world_at
 from logfm.corpus.simulate.planning import Session, plan
 from logfm.corpus.simulate.running import LOGS, STAGE, TRUTH
 from logfm.corpus.simulate.running import TRUTH_SCHEMA as SPAN_TRUTH_SCHEMA
@@ -57,7 +58,7 @@ def simulate_sessions(config: SessionsConfig, out: Path, workers: int | None = N
     """
     scenarios = load_scenarios(config.scenarios, wide=True)
     _check_holdout(config.holdout_techniques, scenarios)
-    behaviour = digest([one.model_dump(mode="json") for one in (*scenarios, *all_routines())])
+    behaviour = digest([one.model_dump(mode="json") for one in (*scenarios, *all_routines(), *load_changes())])
     sources = digest({name: known.spec.model_dump(mode="json") for name, known in record_specs().items()})
     document, inputs = config.dump(), {"behaviour": behaviour, "sources": sources}
     if done := finished(out, stage_key(STAGE, document, config.seed, inputs)):
@@ -113,11 +114,13 @@ def source_of(file: str) -> str:
 def make_session(config: SessionsConfig, logs: str, session: Session) -> pa.Table:
     """Make one session's files; the rows of the truth."""
     scenario = load_scenarios([session.scenario], wide=True)[0] if session.scenario else None
-    records = play_session(_world(config.seed, config.hosts), config, session, scenario)
+    world = world_at(_world(config.seed, config.hosts), config.drift, session.share, session.user)
+    records = play_session(world, config, session, scenario)
+    changed = rewrites(config.drift, session.share, session.host)
     rows = [
         (name, session.name, file, offset, truth.label, list(truth.techniques), truth.tactic, truth.scenario,
          truth.step)
-        for name, file, offset, truth in write_session(records, session, config.seed, Path(logs))
+        for name, file, offset, truth in write_session(records, session, config.seed, Path(logs), changed)
     ]  # fmt: skip
     columns = zip(*rows, strict=True) if rows else [()] * len(TRUTH_SCHEMA)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, TRUTH_SCHEMA, strict=True)]

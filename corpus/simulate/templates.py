@@ -291,6 +291,8 @@ class Routine(_Behaviour):
     """Whether each user does it at least once."""
     since: float = Field(0.0, ge=0, lt=1)
     """The part of the span that has passed when it first occurs: new software, where drift is asked for."""
+    until: float = Field(2.0, gt=0)
+    """The part of the span that has passed when it no longer occurs: software that goes."""
     variants: tuple[tuple[AnyEvent, ...], ...] = Field(min_length=1)
 
     def events(self) -> Iterator[_Event]:

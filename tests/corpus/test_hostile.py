@@ -24,9 +24,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logfm.configs.schema.corpus import CorpusConfig
-from logfm.corpus import Event, Reject, read_events
+from logfm.corpus import Event, Reject, build, read_events
 from logfm.corpus.discover import Input
 from logfm.corpus.read import read_input
+from logfm.corpus.survey import survey
 
 LINES = [json.dumps({"n": n, "time": 1700000000 + n}) for n in range(2000)]
 DATA = "".join(f"{line}\n" for line in LINES).encode()
@@ -307,6 +308,17 @@ def test_csv_with_a_quote_that_never_closes(write, read):
 def test_a_clock_in_the_future(write, read):
     (event,), _ = read(write("a.json", '{"time": "2999-01-01T00:00:00Z", "x": 1}'))
     assert event.timestamp.year == 2999
+
+
+def test_events_of_the_future_are_kept_and_counted(write, tmp_path):
+    lines = ['{"time": "2999-01-01T00:00:00Z", "x": 1}', '{"time": "2020-01-01T00:00:00Z", "x": 2}']
+    path = write("a.json", "\n".join(lines) + "\n")
+    facts = survey([path])
+    assert facts["events"] == 2 and facts["rejects"] == {} and facts["doubts"] == {"time in the future": 1}
+    (example,) = facts["examples"]["time in the future"]
+    assert (example["file"], example["offset"]) == (str(path), 0)
+    built = build([path], tmp_path / "corpus", workers=1).metrics
+    assert built["doubts"] == facts["doubts"] and built["events"] == 2
 
 
 def test_an_archive_without_times_leaves_the_year_to_the_file(write, read):

@@ -15,6 +15,7 @@ from tests.embeddings.samples import log_lines, write_log
 
 TEXT = (Path(__file__).parents[2] / "docs" / "embeddings.md").read_text()
 BLOCKS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```python\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL))
+STREAM = "A head for a stream of sessions"
 RUN = ("Through logfm", "sentence-transformers", "transformers", "ONNX Runtime alone")
 
 
@@ -47,8 +48,14 @@ def test_what_the_guide_shows_gives_the_same_vectors(encoder, monkeypatch):
     assert np.abs(found[0][0] - found[0][1]).max() > 1e-3
 
 
+def test_a_head_scores_a_session(encoder):
+    scope = {}
+    exec(BLOCKS[STREAM].replace("ENCODER", str(encoder)), scope)
+    assert scope["above"].shape == (2,) and scope["found"].scores[0] > scope["found"].scores[1]
+
+
 def test_the_other_snippets_are_python():
-    assert set(BLOCKS) == {*RUN, "LangChain", "LlamaIndex", "mteb"}
+    assert set(BLOCKS) == {*RUN, STREAM, "LangChain", "LlamaIndex", "mteb"}
     for name in set(BLOCKS) - set(RUN):
         assert '"ENCODER"' in BLOCKS[name]
         ast.parse(BLOCKS[name])
