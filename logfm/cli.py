@@ -38,6 +38,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+_FULL = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file grew beyond the limit for files",
+}
 configs_app = typer.Typer(help="The recipes that ship.", no_args_is_help=True)
 
 
@@ -128,8 +133,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _explain(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "out of memory; give less input or smaller batches"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk: {error.filename or ''}"
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{_FULL[error.errno]}{where}; make room, or give another --out"
     return str(error)
 
 
