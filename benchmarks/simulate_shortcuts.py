@@ -1,6 +1,6 @@
 """Whether the simulator's attacks are neither given away by shortcuts nor noise.
 
-    python benchmarks/simulate_shortcuts.py --out FOLDER [--data FOLDER] [--sessions 80] [--attack 60]
+    python benchmarks/simulate_shortcuts.py --out FOLDER [--data FOLDER] [--seeds 1 2] [--parts PART ...]
 
 Two sets of sessions from different seeds (other company, hosts, users, addresses; tools and paths are drawn anew)
 are cut into chunks of 7 consecutive events, as the multi-source paper does. On the first a classifier is fitted, on
@@ -10,8 +10,9 @@ the second it is judged:
 * `tfidf`: TF-IDF and a linear SVM, one a technique; macro F1 over techniques, beside the same pipeline on chunks of
   the OTRF captures (`--data`), where a capture's techniques are its chunks' labels and the split is by capture;
 * `views`: the same chunks with the events of the system, the network or the browser only;
-* `oracle`: the chunks with what a join by host and time adds: for each event, the processes behind it, and
-  what shares its port, address, name or queue id within seconds, in all sources.
+* `oracle`: what `simulate_oracle.py` finds, which knows the scenarios and joins records of all sources by host, time,
+  process, account and address; it is fitted on nothing. Also with the records of one kind of source only, and the
+  steps whose chunks it finds with all sources alone.
 
 The figures go to `FOLDER/simulate_shortcuts.json`.
 """
@@ -28,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from simulate_joins import Joins
+from simulate_oracle import identify
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score, roc_auc_score
@@ -36,15 +37,16 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
 from logfm.configs.schema.simulate import SessionsConfig
-from logfm.console import emit_json, say
+from logfm.console import emit_json
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
-from logfm.corpus.simulate import simulate_sessions
+from logfm.corpus.simulate import load_scenarios, simulate_sessions
 
 CHUNK = 7
 LEAST = 15
 WORDS = r"[A-Za-z_][A-Za-z0-9_]+|\b\d{1,4}\b"
 """What TF-IDF counts: words and small numbers; ports of clients and serial numbers are noise."""
+PARTS = ("features", "tfidf", "oracle", "statistics")
 VIEWS = {
     "all three": ("windows", "linux", "network", "dns", "web", "mail", "cloud", "browser"),
     "system": ("windows", "linux"),
@@ -62,14 +64,17 @@ class Line:
     source: str
     text: str
     techniques: frozenset[str]
+    host: str = ""
+    step: str = ""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive events of a session, and all events of the session."""
+    """Consecutive events of a session, all events of the session, and the place of the first."""
 
     lines: tuple[Line, ...]
     session: tuple[Line, ...]
+    start: int = 0
 
     @property
     def techniques(self) -> frozenset[str]:
@@ -86,41 +91,57 @@ def main() -> None:
     parser.add_argument("--attack", type=int, default=60)
     parser.add_argument("--events", type=int, default=2640)
     parser.add_argument("--benign", type=float, default=2.0, help="benign chunks for each attack chunk")
-    parser.add_argument("--no-oracle", action="store_true")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(1, 2), help="seeds to fit and to judge on")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    train, test = (_chunks(options, seed) for seed in (1, 2))
-    figures: dict[str, Any] = {"chunks": [len(train), len(test)], "attack chunks": [_attacks(train), _attacks(test)]}
-    say(str(figures))
-    figures["features"] = features_auc(train, test)
-    say(f"features: {figures['features']}")
-    for view, sources in VIEWS.items():
-        figures[view] = techniques_f1(
-            *([_view(one, sources) for one in chunks] for chunks in (train, test)), *_labels(train, test)
-        )
-        say(f"{view}: {figures[view]['macro_f1']}")
-    if not options.no_oracle:
-        texts = [_extended(chunks) for chunks in (train, test)]
-        figures["oracle"] = techniques_f1(*texts, *_labels(train, test))
-        say(f"oracle: {figures['oracle']['macro_f1']}")
-    figures["statistics"] = {"simulated": statistics(line for one in test for line in one.lines)}
+    train, test = (_chunks(options, seed) for seed in options.seeds)
+    path = options.out / "simulate_shortcuts.json"
+    for part in options.parts:
+        found = _PARTS[part](options, train, test)
+        # Parts may be measured one after the other.
+        figures = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(figures | found, indent=2))
+        emit_json({name: one["macro_f1"] if _scored(one) else one for name, one in found.items()})
+
+
+def _shortcuts(options: argparse.Namespace, train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, Any]:
+    return {
+        "seeds": list(options.seeds),
+        "chunks": [len(train), len(test)],
+        "attack chunks": [sum(bool(one.techniques) for one in chunks) for chunks in (train, test)],
+        "features": features_auc(train, test),
+    }
+
+
+def _views(_: argparse.Namespace, train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, Any]:
+    labels = _labels(train, test)
+    return {
+        view: techniques_f1(*([_view(one, sources) for one in chunks] for chunks in (train, test)), *labels)
+        for view, sources in VIEWS.items()
+    }
+
+
+def _oracle(_: argparse.Namespace, train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, Any]:
+    return oracle_f1(train, test)
+
+
+def _statistics(options: argparse.Namespace, _: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"statistics": {"simulated": statistics(line for one in test for line in one.lines)}}
     if options.data:
         figures["otrf"], figures["statistics"]["otrf"] = real(options.data)
-        say(f"otrf: {figures['otrf']['macro_f1']}")
         for name in ("Linux", "Hadoop"):
             path = options.data / "loghub_2k" / name
             lines = [line for file in path.rglob("*.log") for line in file.read_text(errors="replace").splitlines()]
             figures["statistics"][f"loghub {name}"] = text_statistics(lines)
-    (options.out / "simulate_shortcuts.json").write_text(json.dumps(figures, indent=2))
-    emit_json({"auc": figures["features"], **{k: v["macro_f1"] for k, v in figures.items() if _scored(v)}})
+    return figures
+
+
+_PARTS = {"features": _shortcuts, "tfidf": _views, "oracle": _oracle, "statistics": _statistics}
 
 
 def _scored(value: object) -> bool:
     return isinstance(value, dict) and "macro_f1" in value
-
-
-def _attacks(chunks: Sequence[Chunk]) -> int:
-    return sum(bool(one.techniques) for one in chunks)
 
 
 def _chunks(options: argparse.Namespace, seed: int) -> list[Chunk]:
@@ -134,13 +155,14 @@ def _chunks(options: argparse.Namespace, seed: int) -> list[Chunk]:
         if isinstance(event, Event) and event.timestamp is not None:
             row = truth[event.event_id]
             source = row["file"].split("/")[0]
-            found = Line(event.timestamp.timestamp(), source, event.text, frozenset(row["techniques"]))
+            found = Line(event.timestamp.timestamp(), source, event.text, frozenset(row["techniques"]),
+                         event.host or "", f"{row['scenario']}.{row['step']}" if row["step"] else "")  # fmt: skip
             sessions[row["session"]].append(found)
     attacks, others = [], []
     for name in sorted(sessions):
         lines = tuple(sorted(sessions[name], key=lambda line: line.time))
         for start in range(0, len(lines) - CHUNK + 1, CHUNK):
-            chunk = Chunk(lines[start : start + CHUNK], lines)
+            chunk = Chunk(lines[start : start + CHUNK], lines, start)
             (attacks if chunk.techniques else others).append(chunk)
     random.Random(seed).shuffle(others)
     return attacks + others[: int(options.benign * len(attacks))]
@@ -153,6 +175,10 @@ def features_auc(train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, flo
     labels = [[bool(one.techniques) for one in chunks] for chunks in (train, test)]
     model = HistGradientBoostingClassifier(random_state=0).fit(tables[0], labels[0])
     found = {"all": roc_auc_score(labels[1], model.predict_proba(tables[1])[:, 1])}
+    for name, columns in {"without the hour": (0, 1, 2, 3, 4, 5, 7), "lengths": (0, 1, 2, 3), "times": (4, 5)}.items():
+        few = [table[:, columns] for table in tables]
+        model = HistGradientBoostingClassifier(random_state=0).fit(few[0], labels[0])
+        found[name] = roc_auc_score(labels[1], model.predict_proba(few[1])[:, 1])
     for column, name in enumerate(names):
         score = roc_auc_score(labels[1], tables[1][:, column])
         found[name] = max(score, 1 - score)
@@ -182,17 +208,73 @@ def _view(chunk: Chunk, sources: Sequence[str]) -> str:
     return "\n".join(line.text for line in chunk.lines if line.source in sources)
 
 
-def _extended(chunks: Sequence[Chunk]) -> list[str]:
-    """Chunks as the words of their events and of what is linked to them."""
-    found, last, joins, places = [], None, None, {}
-    for chunk in sorted(chunks, key=lambda one: id(one.session)):
-        if last is not chunk.session or joins is None:
-            last, joins = chunk.session, Joins([(line.time, line.text) for line in chunk.session])
-            places = {id(line): number for number, line in enumerate(chunk.session)}
-        words = {word for line in chunk.lines for word in joins.description(places[id(line)])}
-        found.append((id(chunk), " ".join(sorted(words))))
-    texts = dict(found)
-    return [texts[id(one)] for one in chunks]
+def oracle_f1(train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, Any]:
+    """Macro F1 of the oracle with all sources, and with those of each view; steps that are found across sources only.
+
+    A step is found in a session if half of its events that a view has are given to it, and half of those given to it
+    are its; it is found across sources only if all of them find it in half of its sessions or more, and no view does.
+    """
+    labels = _labels(train, test)
+    classes = _classes(*labels)
+    wanted = _table(labels[1], classes)
+    sessions = {id(one.session): one.session for one in test}
+    found: dict[str, Any] = {}
+    shares: dict[str, dict[str, float]] = {}
+    for view, sources in VIEWS.items():
+        steps = {key: _steps(session, sources) for key, session in sessions.items()}
+        scores = f1_score(wanted, _table([_guess(one, steps[id(one.session)]) for one in test], classes), average=None,
+                          zero_division=0)  # fmt: skip
+        shares[view] = _found(sessions, steps, sources)
+        found["oracle" if view == "all three" else f"oracle, {view}"] = {
+            "macro_f1": round(float(np.mean(scores)), 3),
+            "steps found": round(float(np.mean(list(shares[view].values()))), 3),
+            "techniques": {name: round(float(score), 3) for name, score in zip(classes, scores, strict=True)},
+        }
+    alone = {step: max(shares[view][step] for view in VIEWS if view != "all three") for step in shares["all three"]}
+    across = sorted(step for step, share in shares["all three"].items() if share >= 0.5 > alone[step])
+    return found | {"steps": len(alone), "steps across sources only": across}
+
+
+def _steps(session: Sequence[Line], sources: Sequence[str]) -> dict[int, tuple[str, frozenset[str]]]:
+    lines = [(number, one.time, one.source, one.host, one.text) for number, one in enumerate(session)
+             if one.source in sources]  # fmt: skip
+    found = identify(lines, sources, load_scenarios(None, wide=True))
+    return {number: (f"{name}.{step.name}", parents(step.technique)) for number, (step, name) in found.items()}
+
+
+def _guess(chunk: Chunk, steps: dict[int, tuple[str, frozenset[str]]]) -> frozenset[str]:
+    return frozenset().union(
+        *(steps[number][1] for number in range(chunk.start, chunk.start + CHUNK) if number in steps)
+    )
+
+
+def _found(
+    sessions: dict[int, tuple[Line, ...]],
+    steps: dict[int, dict[int, tuple[str, frozenset[str]]]],
+    sources: Sequence[str],
+) -> dict[str, float]:
+    """The part of each step's sessions in which the step is found, by the records of some sources."""
+    counts: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    for key, session in sessions.items():
+        given, there, both = Counter(name for name, _ in steps[key].values()), Counter[str](), Counter[str]()
+        for number, line in enumerate(session):
+            if line.step and line.source in sources:
+                there[line.step] += 1
+                both[line.step] += steps[key].get(number, ("",))[0] == line.step
+        counts.update({line.step for line in session if line.step})
+        right.update(step for step in there if both[step] >= 0.5 * there[step] and both[step] >= 0.5 * given[step])
+    return {step: right[step] / count for step, count in counts.items()}
+
+
+def _classes(train: Sequence[frozenset[str]], test: Sequence[frozenset[str]], least: int = LEAST) -> list[str]:
+    """The techniques that enough chunks of both sets have."""
+    counts = [Counter(name for names in labels for name in names) for labels in (train, test)]
+    return sorted(name for name in counts[0] if min(one[name] for one in counts) >= least)
+
+
+def _table(labels: Sequence[frozenset[str]], classes: Sequence[str]) -> np.ndarray:
+    return np.array([[name in names for name in classes] for names in labels], dtype=int)
 
 
 def techniques_f1(
@@ -200,13 +282,11 @@ def techniques_f1(
     test_labels: Sequence[frozenset[str]], least: int = LEAST,
 ) -> dict[str, Any]:  # fmt: skip
     """Macro F1 over the techniques that enough chunks of both sets have, with TF-IDF and a linear SVM for each."""
-    counts = [Counter(name for names in labels for name in names) for labels in (train_labels, test_labels)]
-    classes = sorted(name for name in counts[0] if min(one[name] for one in counts) >= least)
+    classes = _classes(train_labels, test_labels, least)
     vectors = TfidfVectorizer(token_pattern=WORDS, min_df=3, max_features=40_000, sublinear_tf=True)
-    wanted = [np.array([[name in names for name in classes] for names in labels], dtype=int)
-              for labels in (train_labels, test_labels)]  # fmt: skip
+    wanted = [_table(labels, classes) for labels in (train_labels, test_labels)]
     rows = vectors.fit_transform(train)
-    model = OneVsRestClassifier(LinearSVC(class_weight="balanced")).fit(rows, wanted[0])
+    model = OneVsRestClassifier(LinearSVC(class_weight="balanced", tol=0.01)).fit(rows, wanted[0])
     found = model.predict(vectors.transform(test))
     scores = f1_score(wanted[1], found, average=None, zero_division=0)
     words = vectors.get_feature_names_out()
