@@ -11,15 +11,22 @@ def finetune_command(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a key: a.b=value. Repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Train a head on labelled events over a frozen encoder, and measure it on events that it never saw.
+    """Train a head on labelled events, and measure it on events that it never saw: over a frozen encoder, or, where
+    the configuration names a `decoder`, an adapter of a small language model.
 
     The same command resumes a killed run.
     """
     from logfm.configs import load
+    from logfm.configs.base import find, read_yaml
     from logfm.configs.schema.finetune import FinetuneConfig
     from logfm.console import emit_json, say, stdout
     from logfm.extras import require
 
+    if "decoder" in read_yaml(find(config)):
+        from logfm.finetune.decoder.cli import train
+
+        train(config, set_ or [], as_json)
+        return
     resolved = load(FinetuneConfig, config, set_ or [])
     require("torch", "embed")
     if resolved.head.kind == "gnn":
@@ -41,6 +48,9 @@ def classify_command(
         str | None, typer.Option("--encoder", help="The same encoder in another place; by default the head knows.")
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Sequences to show; --json gives all.")] = 20,
+    mode: Annotated[
+        str, typer.Option("--mode", help="A decoder's answers: constrained to its grammar, or free.")
+    ] = "constrained",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Classify the sequences of an input with a trained head, the most abnormal first."""
@@ -50,6 +60,13 @@ def classify_command(
     from logfm.extras import require
 
     require("torch", "embed")
+    from logfm.artifacts import read_manifest
+
+    if read_manifest(head).stage == "decoder":
+        from logfm.finetune.decoder.cli import answer
+
+        answer(inputs, head, mode, top, as_json)
+        return
     from logfm.embeddings import LogEncoder
     from logfm.finetune.classify import classify, head_encoding
 

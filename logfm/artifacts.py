@@ -27,7 +27,7 @@ from logfm.errors import UserError
 
 MANIFEST = "manifest.json"
 _KEY = "key"
-_PACKAGES = ("logfm", "torch", "lightning", "deepspeed", "transformers", "tokenizers", "datasets",
+_PACKAGES = ("logfm", "torch", "lightning", "deepspeed", "transformers", "tokenizers", "datasets", "peft",
              "faiss-cpu", "faiss-gpu", "scikit-learn", "pyod", "pyarrow", "numpy")  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Configuration of a decoder head's cases: where labelled events lie, how they are cut, written, masked and split."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,15 @@ from logfm.configs.base import Config
 
 Level = Literal["informational", "low", "medium", "high", "critical"]
 Task = Literal["chunks", "techniques", "text", "triage"]
+
+
+def _compiles(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {pattern} ({error})") from None
+    return patterns
 
 
 def _listed(given: object) -> object:
@@ -44,12 +54,13 @@ class _Source(Config):
     """Normal cases that a session or file gives at most, drawn by seed."""
 
     hide: tuple[str, ...] = ()
-    """Regular expressions of what gives the label away in the text (a test tool's own name): it becomes X."""
+    """Regular expressions of what gives the label away in the text, beside `writing.hide`."""
 
     without: tuple[str, ...] = ()
     """Sources of events (`tshark`) that are left out before events become chunks."""
 
     _several = field_validator("input", mode="before")(_listed)
+    _patterns = field_validator("hide")(_compiles)
 
 
 class EventsSource(_Source):
@@ -110,7 +121,7 @@ class CapturesSource(_Source):
     """Column of a severity."""
 
     group: tuple[str, ...] = ()
-    """Columns that name the row's group; by default those of `file`."""
+    """Columns that name the row's group together; where they are empty, and by default, it is the file."""
 
     drop: tuple[str, ...] = ()
     """Fields that are taken out of every event, as they give the label away (`RuleName`)."""
@@ -185,7 +196,7 @@ class ChunkConfig(Config):
     """How a group's events become chunks."""
 
     events: int = Field(default=7, ge=1)
-    """Consecutive events of a chunk."""
+    """Consecutive events of a chunk; triage and text look at one."""
 
     least: int = Field(default=1, ge=1)
     """A last chunk with fewer events is left out, and counted."""
@@ -223,8 +234,21 @@ class WritingConfig(Config):
     times: Literal["relative", "none"] = "relative"
     """Seconds since the event before, or nothing."""
 
+    hide: tuple[str, ...] = (
+        r"(?<![A-Za-z0-9])T1\d{3}(?:[._]\d{3})?(?!\d)",
+        r"stratus[-_ ]?red[-_ ]?team[\w-]*",
+        r"atomic[-_ ]?red[-_ ]?team",
+        r"attack[-_ ]?range\w*",
+        r"mordor\w*",
+        r"purple[-_ ]?sharp",
+    )
+    """Regular expressions of what gives the label away in the text, as technique ids and the names of the tools that
+    public data sets were made with do: it becomes X."""
+
     repeats: bool = True
     """Whether events that are written alike, one after another, are written once with their number."""
+
+    _patterns = field_validator("hide")(_compiles)
 
 
 class LimitConfig(Config):

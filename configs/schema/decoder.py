@@ -61,10 +61,10 @@ class DecoderTrainingConfig(Config):
     batch: int = Field(default=16, ge=1)
     """Cases of an optimizer step."""
 
-    tokens: int = Field(default=2_048, ge=1)
+    tokens: int = Field(default=1_024, ge=1)
     """Tokens, padding included, that go through the model at once: a step's cases are split into parts of this size."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     """AdamW's highest rate, after the warm-up; it then falls to zero along a cosine."""
 
     warmup: float = Field(default=0.1, ge=0, lt=1)

@@ -1,0 +1,97 @@
+"""The decoders of `decoders.py`: untuned with no and with a few examples in the prompt, and tuned with an adapter."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from logfm.artifacts import digest
+from logfm.configs.base import find, parse, read_yaml, recipes
+from logfm.configs.schema.cases import CasesConfig
+from logfm.configs.schema.decoder import DecoderConfig
+from logfm.evaluation.decoders.generating import Decoder, Predictor
+from logfm.evaluation.decoders.guesses import Fold
+from logfm.evaluation.decoders.running import fold_hash
+from logfm.finetune.decoder.head import HEAD, DecoderHead, copy_of
+from logfm.finetune.decoder.labelling import grammar_of
+from logfm.finetune.decoder.models import Base, open_base
+
+SHOTS = 3
+"""Examples in the prompt of the few-shot runs."""
+RECIPES = {"text": "tram"}
+"""Tasks whose recipe has another name."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """A base, opened once, and what is made of it. `folder` takes the heads that were trained."""
+
+    config: DecoderConfig
+    folder: Path
+    left: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def base(self) -> Base:
+        """The base as it is."""
+        return open_base(self.config.decoder)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self.base.tokenizer.tokenize(text))
+
+    def contestants(self, untuned: bool = True) -> list[Decoder]:
+        """Zero-shot, few-shot and tuned."""
+        few = self.config.model_copy(update={"prompt": self.config.prompt.model_copy(update={"shots": SHOTS})})
+        found = [Decoder("tuned", self.tuned, self._about(self.config, tuned=True))]
+        if untuned:
+            found.append(Decoder("zero-shot", self._untuned(self.config), self._about(self.config)))
+            found.append(Decoder("few-shot", self._untuned(few), self._about(few)))
+        return found
+
+    def tuned(self, fold: Fold, seed: int) -> Predictor:
+        """A head that was trained on the fold; the one of its folder, if it is there. A killed training goes on."""
+        grammar = grammar_of(fold.train, self.config.data.task)
+        content = fold_hash(Fold("", grammar, fold.train, (), ()))
+        folder = self.folder / digest({"train": content, "seed": seed, **self._about(self.config, tuned=True)})[:32]
+        if (folder / HEAD).is_file():
+            return DecoderHead.load(folder, copy_of(self.base))
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self.config.model_copy(update={"seed": seed})
+        head, figures = DecoderHead.fit(config, grammar, fold.train, (), folder, copy_of(self.base))
+        self.left[fold.name] = figures
+        return head
+
+    def _untuned(self, config: DecoderConfig) -> Callable[[Fold, int], Predictor]:
+        def prepare(fold: Fold, seed: int) -> Predictor:
+            return DecoderHead.untuned(config, grammar_of(fold.train, config.data.task), fold.train, self.base)
+
+        return prepare
+
+    def _about(self, config: DecoderConfig, tuned: bool = False) -> dict[str, Any]:
+        parts = ("decoder", "prompt", "decoding", *(("lora", "training") if tuned else ()))
+        return {name: config.dump()[name] for name in parts}
+
+
+def decoders(data: CasesConfig, folder: Path, settings: Sequence[str] = ()) -> Models:
+    """The decoders of a task: the recipe's model, adapter, training and prompt, with `settings` (`KEY=VALUE`) put in.
+
+    Thresholds are not the head's own: all contestants get theirs in the same way.
+
+    Raises:
+        UserError: a setting that there is not.
+    """
+    name = f"finetune/{RECIPES.get(data.task, data.task)}"
+    document = read_yaml(find(name)) if name in recipes() else {}
+    document |= {"data": data.dump(), "out": str(folder)}
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        *parents, last = key.split(".")
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = yaml.safe_load(value)
+    document.setdefault("decoding", {})["threshold"] = "none"
+    return Models(parse(DecoderConfig, document, name), folder)

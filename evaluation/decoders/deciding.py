@@ -1,0 +1,122 @@
+"""From scores of labels to answers: thresholds and the like, chosen on validation alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logfm.finetune.decoder.answers import Slot
+from logfm.finetune.decoder.scoring import label_figures, ratio, set_figures
+
+Floats = NDArray[np.float64]
+_GRID = 60
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How scores (n, labels) become labels. `worth` is what it reaches on validation, in [0, 1]."""
+
+    slot: Slot
+    threshold: float
+    at_least_one: bool
+    attack: int | None
+    """Column of the label that needs the threshold, in a slot of two labels."""
+    worth: float
+
+    def labels(self, scores: Floats) -> list[tuple[str, ...]]:
+        """The labels of each row."""
+        names = self.slot.labels
+        if self.slot.kind == "one":
+            columns = scores.argmax(axis=1)
+            if self.attack is not None:
+                margin = scores[:, self.attack] - scores[:, 1 - self.attack]
+                columns = np.where(margin > self.threshold, self.attack, 1 - self.attack)
+            return [(names[column],) for column in columns]
+        chosen = _chosen(scores, self.threshold, self.at_least_one)
+        return [tuple(names[column] for column in np.flatnonzero(row)) for row in chosen]
+
+
+def decide(slot: Slot, scores: Floats, truth: Sequence[Sequence[str]], attack: str = "suspicious") -> Decision:
+    """The best rule on validation: `scores` (n, labels in the slot's order, -inf for what can't be), `truth` n rows.
+
+    Two labels, `attack` among them: the threshold with the highest mean of F1 and MCC. Several: the highest score.
+    Sets: the threshold, and whether there is always one label, with the highest mean Jaccard.
+    """
+    if slot.kind == "one":
+        return _decide_one(slot, scores, [labels[0] for labels in truth], attack)
+    wanted = np.array([[label in labels for label in slot.labels] for labels in truth], dtype=bool)
+    finite = scores[np.isfinite(scores)]
+    grid = np.unique(np.quantile(finite, 1 - np.geomspace(1e-4, 0.5, _GRID))) if finite.size else np.zeros(1)
+    best = Decision(slot, float("inf"), True, None, -1.0)
+    for always in (True, False):
+        for threshold in grid:
+            worth = _jaccard(_chosen(scores, float(threshold), always), wanted)
+            if worth > best.worth:
+                best = Decision(slot, float(threshold), always, None, worth)
+    return best
+
+
+def _decide_one(slot: Slot, scores: Floats, truth: Sequence[str], attack: str) -> Decision:
+    if len(slot.labels) == 2 and attack in slot.labels and len(set(truth)) == 2:
+        column = slot.labels.index(attack)
+        margins = scores[:, column] - scores[:, 1 - column]
+        best, threshold = best_threshold(margins, np.array([label == attack for label in truth]))
+        return Decision(slot, threshold, True, column, best)
+    found = [(slot.labels[column],) for column in scores.argmax(axis=1)]
+    return Decision(slot, 0.0, True, None, worth(slot, found, [(label,) for label in truth], attack))
+
+
+def worth(
+    slot: Slot, found: Sequence[Sequence[str] | None], truth: Sequence[Sequence[str]], attack: str = "suspicious"
+) -> float:
+    """What choices are made by: mean Jaccard of sets, mean of F1 and MCC of `attack`, of accuracy and F1 of others."""
+    ones = np.ones((1, len(truth)))
+    if not len(truth):
+        return 0.0
+    if slot.kind == "set":
+        given = [None if labels is None else frozenset(labels) for labels in found]
+        return float(set_figures([frozenset(labels) for labels in truth], given, ones)["jaccard"][0])
+    firsts = [None if labels is None else labels[0] for labels in found]
+    figures = label_figures([labels[0] for labels in truth], firsts, slot.labels, ones, attack)
+    two = len(slot.labels) == 2 and attack in slot.labels
+    names = ("attack_f1", "mcc") if two else ("accuracy", "f1")
+    return float(np.mean([figures[name][0] for name in names]))
+
+
+def best_threshold(scores: Floats, attack: NDArray[np.bool_]) -> tuple[float, float]:
+    """The highest mean of F1 and Matthews' coefficient that a threshold reaches, and the threshold.
+
+    It lies half-way between two scores; above it is attack. F1 alone, where attacks are common, is highest for who
+    calls everything an attack.
+    """
+    values, places = np.unique(scores, return_inverse=True)
+    right = np.bincount(places, weights=attack, minlength=len(values))[::-1].cumsum()
+    called = np.bincount(places, minlength=len(values))[::-1].cumsum().astype(np.float64)
+    attacks, total = float(attack.sum()), float(len(attack))
+    f1 = 2 * right / (called + attacks)
+    spread = np.sqrt(called * (total - called) * attacks * (total - attacks))
+    worth = (f1 + np.nan_to_num(ratio(right * total - called * attacks, spread))) / 2
+    best = int(worth.argmax())
+    lower = len(values) - 2 - best
+    threshold = (values[lower] + values[lower + 1]) / 2 if lower >= 0 else np.nextafter(values[0], -np.inf)
+    return float(worth[best]), float(threshold)
+
+
+def matrix(slot: Slot, scores: Sequence[Mapping[str, float]]) -> Floats:
+    """Scores of each label, float64 (n, labels); -inf where a label has none."""
+    return np.array([[one.get(label, -np.inf) for label in slot.labels] for one in scores], dtype=np.float64)
+
+
+def _chosen(scores: Floats, threshold: float, at_least_one: bool) -> NDArray[np.bool_]:
+    chosen = (scores >= threshold) & np.isfinite(scores)
+    if at_least_one and scores.shape[1]:
+        empty = np.flatnonzero(~chosen.any(axis=1))
+        chosen[empty, scores[empty].argmax(axis=1)] = True
+    return chosen
+
+
+def _jaccard(chosen: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
+    either = (chosen | wanted).sum(axis=1).astype(np.float64)
+    both = (chosen & wanted).sum(axis=1).astype(np.float64)
+    return float(np.where(either > 0, ratio(both, either), 1.0).mean()) if len(chosen) else 0.0

@@ -1,0 +1,182 @@
+"""A decoder head: a language model, an adapter or none, a prompt and a grammar, which together answer about cases."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from logfm.artifacts import read_manifest, write_atomic
+from logfm.configs.base import parse
+from logfm.configs.schema.decoder import DecoderConfig
+from logfm.errors import UserError
+from logfm.extras import require
+from logfm.finetune.decoder.answers import Case, Grammar, Slot
+from logfm.finetune.decoder.generating import Generator, Mode, Prediction, best_threshold
+from logfm.finetune.decoder.models import Base, open_base, tell_template
+from logfm.finetune.decoder.packing import examples
+from logfm.finetune.decoder.prompting import Prompter, choose_shots, read_template, shortened
+
+STAGE = "decoder"
+ADAPTER = "adapter"
+HEAD = "decoder.json"
+_SHOT_TOKENS = 200
+
+
+@dataclass(frozen=True)
+class DecoderHead:
+    """Answers about cases, under a grammar or freely."""
+
+    config: DecoderConfig
+    base: Base
+    """With the adapter merged into it, where there is one."""
+    grammar: Grammar
+    shots: tuple[Case, ...] = ()
+    threshold: float | None = None
+    """Where the first slot has two labels: the probability of the second above which it is chosen."""
+    base_hash: str = ""
+    """Of the base that the adapter was trained over."""
+
+    @classmethod
+    def untuned(
+        cls, config: DecoderConfig, grammar: Grammar, train: Sequence[Case] = (), base: Base | None = None
+    ) -> "DecoderHead":
+        """The base as it is: zero-shot, or with `config.prompt.shots` of the training cases in its prompt."""
+        base = base or open_base(config.decoder)
+        bare = _prompter(config, base, grammar)
+        shots = choose_shots(train, grammar, config.prompt.shots)
+        return cls(config, base, grammar, tuple(shortened(one, bare, _SHOT_TOKENS) for one in shots), None, base.hash)
+
+    @classmethod
+    def fit(
+        cls,
+        config: DecoderConfig,
+        grammar: Grammar,
+        train: Sequence[Case],
+        validation: Sequence[Case],
+        folder: Path,
+        base: Base | None = None,
+    ) -> tuple["DecoderHead", dict[str, Any]]:
+        """Train an adapter and write the head into `folder`; a killed training there goes on.
+
+        `base` is changed: give a copy of one that is needed again. Returns the head and the training's figures.
+
+        Raises:
+            UserError: as `open_base`, `adapt`, `Prompter`, `train_adapter`.
+        """
+        require("peft", "decoder")
+        require("lightning", "decoder")
+        if not train:
+            raise UserError("no case to train on")
+        from logfm.finetune.decoder.adapters import adapt, save_adapter
+        from logfm.finetune.decoder.training import train_adapter
+
+        start = cls.untuned(config, grammar, train, base)
+        prompter = start.prompter()
+        given, cut = examples(train, prompter, config.training.balanced)
+        model = adapt(start.base, config.lora, config.seed)
+        pad = prompter.end
+        figures = train_adapter(model, prompter.prefix, given, config.training, pad, config.seed, folder)
+        lengths = [len(one.tokens) for one in given]
+        figures |= {"cut_in_training": cut, "prefix_tokens": len(prompter.prefix), "tokens": sum(lengths)}
+        figures |= {"longest": max(lengths)}
+        save_adapter(model, folder / ADAPTER)
+        base = replace(start.base, model=model.merge_and_unload() if config.decoder.quantised == "none" else model)
+        base.model.eval().requires_grad_(False)
+        head = replace(start, base=base)
+        slot = grammar.slots[0]
+        if validation and slot.kind == "one" and len(slot.labels) == 2 and config.decoding.threshold == "max_f1":
+            found = head.predict(validation, "constrained")
+            head = replace(head, threshold=best_threshold(found, validation, slot))
+            figures["threshold"] = head.threshold
+        head.save(folder)
+        return head, figures
+
+    @classmethod
+    def load(cls, folder: Path, base: Base | None = None, quantised: bool = True) -> "DecoderHead":
+        """Open the head of a folder that `logfm finetune` wrote. `base` stands for the one that it names, and
+        is changed.
+
+        Raises:
+            UserError: no head, a damaged one, or another base than the adapter belongs to.
+        """
+        from logfm.finetune.decoder.adapters import open_adapter
+
+        require("peft", "decoder")
+        try:
+            kept = orjson.loads((folder / HEAD).read_bytes())
+            grammar = Grammar(tuple(Slot(one["name"], one["kind"], tuple(one["labels"])) for one in kept["grammar"]))
+            shots = tuple(_case(one) for one in kept["shots"])
+            config, threshold, known = kept["config"], kept["threshold"], kept["base_hash"]
+        except FileNotFoundError:
+            raise UserError(f"no decoder head (no {HEAD})", folder) from None
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError("damaged decoder head", folder / HEAD, "Train it again.") from error
+        resolved = parse(DecoderConfig, config, folder / HEAD)
+        decoder = resolved.decoder if quantised else resolved.decoder.model_copy(update={"quantised": "none"})
+        opened = open_adapter(base or open_base(decoder), folder / ADAPTER, known)
+        return cls(resolved, opened, grammar, shots, threshold, known)
+
+    def save(self, folder: Path) -> None:
+        """Write what the head is but for its adapter."""
+        document = {
+            "config": self.config.dump(),
+            "base_hash": self.base_hash,
+            "grammar": [asdict(slot) for slot in self.grammar.slots],
+            "shots": [asdict(shot) for shot in self.shots],
+            "threshold": self.threshold,
+        }
+        write_atomic(folder / HEAD, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+    def predict(
+        self, cases: Sequence[Case], mode: Mode | None = None, batch_tokens: int | None = None
+    ) -> list[Prediction]:
+        """Answers in the order of the cases; `mode` and `batch_tokens` are those of the configuration by default."""
+        decoding = self.config.decoding
+        generator = Generator(self.base.model, self.prompter(), decoding, self.threshold)
+        return generator.predict(cases, mode or decoding.mode, batch_tokens or decoding.batch_tokens)
+
+    def prompter(self) -> Prompter:
+        """What writes cases for this head's model."""
+        return _prompter(self.config, self.base, self.grammar, self.shots)
+
+
+def merge(folder: Path, out: Path, base: Base | None = None) -> None:
+    """Write the base with the head's adapter merged into it, in Hugging Face's format, to be used without logfm.
+
+    Raises:
+        UserError: as `DecoderHead.load`, or `out` is taken.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError("the output folder is not empty", out, "Choose another --out.")
+    head = DecoderHead.load(folder, base, quantised=False)
+    head.base.model.save_pretrained(out, safe_serialization=True)
+    head.base.tokenizer.save_pretrained(out)
+
+
+def copy_of(base: Base) -> Base:
+    """A base of the same weights that may be changed."""
+    return replace(base, model=copy.deepcopy(base.model))
+
+
+def is_decoder(folder: Path) -> bool:
+    """Whether a finished head is a decoder's.
+
+    Raises:
+        UserError: no finished artifact.
+    """
+    return read_manifest(folder).stage == STAGE
+
+
+def _prompter(config: DecoderConfig, base: Base, grammar: Grammar, shots: Sequence[Case] = ()) -> Prompter:
+    tell_template(base)
+    context = min(config.prompt.context, base.context)
+    template = read_template(config.prompt.template or config.data.task)
+    return Prompter(base.tokenizer, template, grammar, context, shots, config.decoding.reason_tokens)
+
+
+def _case(kept: dict[str, Any]) -> Case:
+    answer = {name: tuple(labels) for name, labels in kept["answer"].items()}
+    return Case(**{**kept, "answer": answer, "event_ids": tuple(kept["event_ids"])})

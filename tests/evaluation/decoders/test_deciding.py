@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from logfm.evaluation.decoders.deciding import best_threshold, decide, matrix, worth
+from logfm.finetune.decoder.answers import Slot
+
+SET = Slot("t", "set", ("a", "b", "c"))
+TWO = Slot("label", "one", ("normal", "suspicious"))
+
+
+def test_a_sets_threshold_is_the_one_with_the_best_jaccard():
+    scores = np.array([[3.0, -1, -2], [2.0, 1.5, -3], [-0.5, -2, -3], [2.5, -4, -4]])
+    decision = decide(SET, scores, [("a",), ("a", "b"), (), ("a",)])
+    assert decision.worth == 1.0
+    assert decision.labels(scores) == [("a",), ("a", "b"), (), ("a",)]
+
+
+def test_a_set_may_have_to_hold_a_label():
+    scores = np.array([[0.1, -1, -2], [-0.5, -2, -3], [3.0, -4, 2.9]])
+    decision = decide(SET, scores, [("a",), ("a",), ("a", "c")])
+    assert decision.at_least_one
+    assert decision.labels(np.array([[-9.0, -8.0, -10.0]])) == [("b",)]
+
+
+def test_two_labels_have_a_threshold():
+    scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    truth = [("normal",), ("normal",), ("suspicious",), ("suspicious",)]
+    decision = decide(TWO, scores, truth)
+    assert decision.worth == 1.0
+    assert decision.threshold == pytest.approx(-0.5)
+    assert decision.labels(scores) == truth
+
+
+def test_with_one_class_in_validation_the_highest_score_decides():
+    scores = np.array([[0.9, 0.1], [0.2, 0.8]])
+    decision = decide(TWO, scores, [("normal",), ("normal",)])
+    assert decision.labels(scores) == [("normal",), ("suspicious",)]
+
+
+def test_the_best_threshold_is_the_best():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=60).round(1)
+    attack = rng.random(60) < 0.3
+    worth, threshold = best_threshold(scores, attack)
+
+    def at(limit):
+        return (f1_score(attack, scores > limit) + matthews_corrcoef(attack, scores > limit)) / 2
+
+    assert worth == pytest.approx(at(threshold))
+    assert worth == pytest.approx(max(at(limit) for limit in [*scores, -99.0]))
+
+
+def test_where_attacks_are_common_not_everything_is_one():
+    attack = np.array([True] * 8 + [False] * 2)
+    scores = np.array([5.0, 5, 5, 5, 5, 1, 1, 2, 2, 1])
+    assert (scores > best_threshold(scores, attack)[1]).sum() == 5
+
+
+def test_a_label_without_a_score_is_never_chosen():
+    scores = matrix(SET, [{"a": 0.3}, {"a": -2.0, "c": -1.0}])
+    assert np.isneginf(scores[0, 1])
+    decision = decide(SET, scores, [("a", "b"), ("c",)])
+    assert all("b" not in labels for labels in decision.labels(scores))
+
+
+def test_a_decisions_worth_is_that_of_its_labels():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(50, 3))
+    sets = [tuple(name for name in "abc" if rng.random() < 0.4) for _ in range(50)]
+    decision = decide(SET, scores, sets)
+    assert worth(SET, decision.labels(scores), sets) == pytest.approx(decision.worth)
+    truth = [(("normal", "suspicious")[int(one)],) for one in rng.random(50) < 0.4]
+    decision = decide(TWO, scores[:, :2], truth)
+    assert worth(TWO, decision.labels(scores[:, :2]), truth) == pytest.approx(decision.worth)
+    three = Slot("s", "one", ("a", "b", "c"))
+    truth = [(str(one),) for one in rng.choice(list("abc"), 50)]
+    decision = decide(three, scores, truth)
+    assert worth(three, decision.labels(scores), truth) == pytest.approx(decision.worth)
+    assert worth(SET, [None], [("a",)]) == 0

@@ -1,0 +1,173 @@
+from dataclasses import dataclass, replace
+
+import orjson
+import pytest
+
+from logfm.errors import UserError
+from logfm.evaluation.decoders.contestants import Majority, classical
+from logfm.evaluation.decoders.generating import CALIBRATED, CONSTRAINED, STRICT, TOLERANT, Decoder
+from logfm.evaluation.decoders.guesses import Guess, read_cell
+from logfm.evaluation.decoders.running import cell_key, fold_hash, run
+from logfm.evaluation.decoders.tables import (
+    ceilings,
+    confusion_tables,
+    document,
+    layers,
+    markdown,
+    merged,
+    pooled,
+    table,
+    versus,
+    versus_markdown,
+)
+from tests.evaluation.decoders.samples import TECHNIQUES, fold
+
+TACTICS = dict.fromkeys(TECHNIQUES, ("execution",))
+
+
+@dataclass(frozen=True)
+class Says:
+    """Answers as a decoder would, from the words of the text; every third free output is chatter."""
+
+    case_id: str
+    raw: str
+    answer: object
+    logprobs: object
+
+
+class Reader:
+    def predict(self, cases, *, mode):
+        found = []
+        for place, case in enumerate(cases):
+            label = "suspicious" if "t1047" in case.text else "normal"
+            probability = -0.1 if label == "suspicious" else -0.5
+            scores = {"label": {"suspicious": probability, "normal": -0.3}}
+            raw = (f"label: {label}", f"Label: {label.upper()}!", "I can't say")[place % 3]
+            if mode == "free":
+                found.append(Says(case.case_id, raw, None, {}))
+            else:
+                found.append(Says(case.case_id, f"label: {label}", {"label": ("normal",)}, scores))
+        return found
+
+
+def decoder(**more):
+    return Decoder("decoder", lambda split, seed: Reader(), {"model": "words"}, **more)
+
+
+def test_a_decoder_is_read_in_four_ways(tmp_path):
+    split = fold(named=False)
+    results = run([Majority(), decoder()], [split], tmp_path)
+    rows = {(row.contestant, row.mode): row for row in table(results, {}, resamples=50)}
+    assert set(rows) == {("majority", ""), *(("decoder", mode) for mode in (STRICT, TOLERANT, CONSTRAINED, CALIBRATED))}
+    figures = {mode: {name: one.value for name, one in rows["decoder", mode].figures.items()} for mode in
+               (STRICT, TOLERANT, CONSTRAINED, CALIBRATED)}  # fmt: skip
+    assert figures[STRICT]["label/invalid"] == pytest.approx(33 / 50)
+    assert figures[TOLERANT]["label/invalid"] == pytest.approx(16 / 50)
+    assert figures[TOLERANT]["label/wrong"] == 0
+    assert figures[CONSTRAINED]["label/attack_f1"] == 0
+    assert figures[CALIBRATED]["label/attack_f1"] == 1
+    assert figures[CONSTRAINED]["label/pr_auc"] == 1
+    raw = [guess.raw for guess in pooled(results, "decoder", STRICT, [split])]
+    assert raw[2] == "I can't say"
+
+
+def test_cells_are_kept_and_read_again(tmp_path):
+    split = fold(named=False)
+    first = run([Majority(), decoder()], [split], tmp_path)
+    kept = sorted(tmp_path.glob("*.jsonl"))
+    assert len(kept) == 2
+
+    def refuse(split, seed):
+        raise AssertionError("measured again")
+
+    again = run([Majority(), replace(decoder(), prepare=refuse)], [split], tmp_path)
+    assert again.cells == first.cells
+    # What the model reads is part of the identity.
+    changed = replace(split, test=(replace(split.test[0], text="other"), *split.test[1:]))
+    assert fold_hash(changed) != fold_hash(split)
+    assert cell_key(decoder(), "x", 0) != cell_key(decoder(free=False), "x", 0)
+    assert cell_key(decoder(), "x", 0) != cell_key(decoder(), "x", 1)
+
+
+def test_raw_outputs_lie_in_the_cell(tmp_path):
+    split = fold(named=False)
+    run([decoder()], [split], tmp_path)
+    (path,) = tmp_path.glob("*.jsonl")
+    rows = [orjson.loads(line) for line in path.read_bytes().split(b"\n")]
+    assert rows[0]["contestant"] == "decoder"
+    assert sum(row.get("mode") == STRICT and row["raw"] == "I can't say" for row in rows) == 16
+    assert read_cell(tmp_path / "other.jsonl") is None
+
+
+@dataclass(frozen=True)
+class Refused:
+    name: str = "refused"
+
+    @property
+    def identity(self):
+        return {"kind": self.name}
+
+    def guess(self, split, seed):
+        raise UserError("this needs the package x")
+
+
+@dataclass(frozen=True)
+class Other:
+    name: str = "other"
+
+    @property
+    def identity(self):
+        return {"kind": self.name}
+
+    def guess(self, split, seed):
+        return {"": [Guess("nobody", None)]}
+
+
+def test_who_is_refused_or_late_is_left_out(tmp_path):
+    split = fold(named=False)
+    results = run([Refused(), Majority()], [split], tmp_path)
+    assert set(results.cells) == {("majority", "1")}
+    assert "package x" in results.left_out[0]
+    late = run([Majority(), decoder()], [split], tmp_path, minutes=-1)
+    assert set(late.cells) == {("majority", "1")}
+    assert "no time" in late.left_out[0]
+    with pytest.raises(ValueError, match="other cases"):
+        run([Other()], [split], tmp_path)
+
+
+def test_tables_over_folds(tmp_path):
+    folds = [fold(name="1"), fold(name="2", seed=1)]
+    results = run(classical(), folds, tmp_path)
+    del results.cells["TF-IDF neighbours", "2"]
+    rows = {row.contestant: row for row in table(results, TACTICS, resamples=100)}
+    assert (rows["majority"].folds, rows["majority"].cases, rows["majority"].groups) == (2, 100, 20)
+    assert rows["TF-IDF neighbours"].cases == 50
+    assert rows["TF-IDF + SVM"].figures["techniques/tactic/micro_f1"].value > 0.9
+    found = versus(results, ("TF-IDF + SVM", ""), [("majority", ""), ("TF-IDF neighbours", "")], TACTICS, 100)
+    assert {one.figure for one in found} == {"techniques/exact", "techniques/jaccard", "techniques/micro_f1"}
+    first = found[0]
+    assert first.theirs == "majority"
+    assert first.difference.low > 0
+    assert first.mcnemar.p < 0.01
+    assert first.p >= first.difference.p
+    shown = markdown(list(rows.values()), merged([one.grammar for one in folds]))
+    assert shown.count("| TF-IDF + SVM | 2 |") == 2
+    assert "rouge_l" in shown
+    assert versus_markdown(found).count("\n") == len(found) + 1
+    whole = orjson.loads(orjson.dumps(document(list(rows.values()), found)))
+    assert whole["rows"][0]["contestant"] == "majority"
+    assert whole["versus"][0]["mcnemar"]["p"] < 0.01
+    assert 0.8 < ceilings(folds)["techniques"] <= 1
+
+
+def test_confusions_and_layers(tmp_path):
+    split = fold(named=False)
+    results = run([decoder()], [split], tmp_path)
+    counted = confusion_tables([split], pooled(results, "decoder", TOLERANT, [split]))["label"]
+    assert sum(sum(row.values()) for row in counted.values()) == 50
+    assert counted["normal"].keys() == {"normal", "invalid"}
+    named = fold()
+    results = run([Majority()], [named], tmp_path)
+    found = layers([named], pooled(results, "majority", "", [named]), "majority", "18")
+    assert [one["score"] for one in found["techniques_predictions"]["techniques"]] == [50]
+    assert found["techniques_errors"]["versions"]["attack"] == "18"

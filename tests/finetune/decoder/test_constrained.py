@@ -1,0 +1,128 @@
+"""Decoding: batches equal single cases, padding and prefix change nothing, labels' probabilities are exact."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from logfm.configs.schema.decoder import BaseModelConfig, DecodingConfig
+from logfm.finetune.decoder.answers import Case, Grammar
+from logfm.finetune.decoder.generating import Generator, Prediction, best_threshold
+from logfm.finetune.decoder.models import Base, open_base
+from logfm.finetune.decoder.parsing import parse
+from logfm.finetune.decoder.prompting import Prompter, Template
+from logfm.finetune.decoder.session import Prefix, Session
+from tests.finetune.decoder.conftest import CHUNKS, TECHNIQUES, TRIAGE
+
+TEMPLATE = Template("Say it.", "{head}\n{text}")
+Maker = Callable[[int, int], list[Case]]
+
+
+@pytest.fixture(scope="module")
+def base(base_folder: Path) -> Base:
+    return open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
+
+
+def _prompter(base: Base, grammar: Grammar) -> Prompter:
+    return Prompter(base.tokenizer, TEMPLATE, grammar, 400, (), 6)
+
+
+def test_two_labels_have_their_exact_probabilities(base: Base, verdicts: Maker) -> None:
+    prompter = _prompter(base, CHUNKS)
+    cases = verdicts(6, 0)
+    found = Generator(base.model, prompter, DecodingConfig()).predict(cases, "constrained", 400)
+    for one, case in zip(found, cases, strict=True):
+        logprobs = one.logprobs["verdict"]
+        assert sum(map(math.exp, logprobs.values())) == pytest.approx(1, abs=1e-5)
+        prompt = prompter.prefix + prompter.prompt(case).tokens + prompter.opening(0)
+        logits = base.model(torch.tensor([prompt])).logits[0, -1].float()
+        normal, suspicious = (prompter.label(label, first=True)[0] for label in ("normal", "suspicious"))
+        assert logprobs["suspicious"] - logprobs["normal"] == pytest.approx(
+            float(logits[suspicious] - logits[normal]), abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("grammar", [CHUNKS, TECHNIQUES, TRIAGE], ids=["chunks", "techniques", "triage"])
+@pytest.mark.parametrize("mode", ["constrained", "free"])
+def test_batches_answer_as_single_cases_do(base: Base, verdicts: Maker, grammar: Grammar, mode: str) -> None:
+    generator = Generator(base.model, _prompter(base, grammar), DecodingConfig(tokens=12, reason_tokens=5))
+    cases = verdicts(9, 1)
+    single = generator.predict(cases, mode, 1)  # type: ignore[arg-type]
+    together = generator.predict(cases, mode, 4_000)  # type: ignore[arg-type]
+    assert [one.raw for one in single] == [one.raw for one in together]
+    for one, other in zip(single, together, strict=True):
+        for slot, logprobs in one.logprobs.items():
+            assert logprobs == pytest.approx(other.logprobs[slot], abs=1e-3)
+    assert [one.case_id for one in together] == [case.case_id for case in cases]
+
+
+def test_constrained_answers_parse_strictly(base: Base, verdicts: Maker) -> None:
+    for grammar in (CHUNKS, TECHNIQUES, TRIAGE):
+        found = Generator(base.model, _prompter(base, grammar), DecodingConfig(reason_tokens=5)).predict(
+            verdicts(12, 2), "constrained", 2_000
+        )
+        for one in found:
+            assert one.answer is not None
+            assert parse(one.raw, grammar, "strict").answer == one.answer
+
+
+def test_a_label_of_several_tokens_has_the_probability_of_the_grammar(base: Base, verdicts: Maker) -> None:
+    """Against the plain forward of every answer, restricted to the grammar step by step."""
+    grammar = Grammar((TRIAGE.slots[1],))
+    prompter = _prompter(base, grammar)
+    case = verdicts(1, 3)[0]
+    (found,) = Generator(base.model, prompter, DecodingConfig()).predict([case], "constrained", 100)
+    ways = {label: [*prompter.label(label, first=True), prompter.end] for label in grammar.slots[0].labels}
+    prompt = prompter.prefix + prompter.prompt(case).tokens + prompter.opening(0)
+    for label, way in ways.items():
+        logprob = 0.0
+        for place, token in enumerate(way):
+            allowed = sorted({other[place] for other in ways.values() if other[:place] == way[:place]})
+            logits = base.model(torch.tensor([prompt + way[:place]])).logits[0, -1].float()
+            logprob += float(logits[allowed].log_softmax(0)[allowed.index(token)])
+        assert found.logprobs["technique"][label] == pytest.approx(logprob, abs=1e-4)
+
+
+def test_sets_come_in_order_without_repeats_and_may_be_empty(base: Base, verdicts: Maker) -> None:
+    slot = TECHNIQUES.slots[0]
+    found = Generator(base.model, _prompter(base, TECHNIQUES), DecodingConfig(reason_tokens=3)).predict(
+        verdicts(40, 4), "constrained", 2_000
+    )
+    places = [[slot.labels.index(label) for label in one.answer["techniques"]] for one in found if one.answer]
+    assert all(one == sorted(set(one)) for one in places)
+    assert all(set(one.logprobs["techniques"]) == set(slot.labels) for one in found)
+
+
+def test_a_tree_of_continuations_is_read_as_each_alone(base: Base) -> None:
+    prefix = Prefix(base.model, [5, 6, 7])
+    session = Session(base.model, prefix, 2)
+    session.feed([[8, 9, 10], [11]])
+    states = session.branches([20, 21, 22], [-1, 0, -1])
+    for row, text in enumerate(([5, 6, 7, 8, 9, 10], [5, 6, 7, 11])):
+        for node, way in enumerate(([20], [20, 21], [22])):
+            plain = base.model.model(torch.tensor([text + way])).last_hidden_state[0, -1]
+            assert torch.allclose(states[row, node], plain, atol=1e-4)
+    before = session.logits.clone()
+    session.feed([[30], []])
+    assert torch.equal(session.logits[1], before[1])
+    plain = base.model(torch.tensor([[5, 6, 7, 8, 9, 10, 30]])).logits[0, -1]
+    assert torch.allclose(session.logits[0], plain, atol=1e-4)
+
+
+def test_the_threshold_has_the_highest_f1() -> None:
+    slot = CHUNKS.slots[0]
+    scores = [(0.9, True), (0.7, True), (0.6, False), (0.4, True), (0.2, False)]
+    cases = [
+        Case(str(n), "g", "s", "", {}, (str(n),), {"verdict": ("suspicious" if bad else "normal",)})
+        for n, (_, bad) in enumerate(scores)
+    ]
+    found = [
+        Prediction(str(n), "", None, {"verdict": {"suspicious": math.log(p), "normal": math.log(1 - p)}})
+        for n, (p, _) in enumerate(scores)
+    ]
+    assert best_threshold(found, cases, slot) == pytest.approx(0.3)
+    none = [replace(case, answer={"verdict": ("normal",)}) for case in cases]
+    assert best_threshold(found, none, slot) == 0.5

@@ -1,0 +1,200 @@
+"""Decoder heads: they learn, save, load, merge, resume after a kill to the same weights, and refuse another base."""
+
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from logfm.artifacts import digest
+from logfm.configs.base import parse
+from logfm.configs.schema.decoder import BaseModelConfig, DecoderConfig, DecoderTrainingConfig, LoraConfig
+from logfm.errors import UserError
+from logfm.finetune.decoder.adapters import adapt
+from logfm.finetune.decoder.answers import Case
+from logfm.finetune.decoder.head import DecoderHead, copy_of, merge
+from logfm.finetune.decoder.models import Base, open_base
+from logfm.finetune.decoder.packing import examples, plan
+from logfm.finetune.decoder.training import Adapting, Steps
+from tests.finetune.decoder.conftest import CHUNKS, write_base
+
+Maker = Callable[[int, int], list[Case]]
+
+
+def _config(folder: Path, **changed: object) -> DecoderConfig:
+    source = {"kind": "rows", "name": "made", "input": "none", "group": "rule"}
+    return parse(
+        DecoderConfig,
+        {
+            "decoder": {"name": str(folder), "dtype": "float32", "device": "cpu"},
+            "data": {"task": "chunks", "sources": [source]},
+            "out": "none",
+            "lora": {"rank": 8, "alpha": 16, "dropout": 0.05},
+            "training": {"epochs": 5, "batch": 8, "learning_rate": 0.02, "tokens": 1024, "checkpoint": 20},
+            "prompt": {"context": 300},
+            **changed,
+        },
+        "test",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(base_folder: Path, verdicts: Maker, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DecoderHead]:
+    """A head's folder, and the head as it came out of its training."""
+    folder = tmp_path_factory.mktemp("trained")
+    head, _ = DecoderHead.fit(_config(base_folder), CHUNKS, verdicts(120, 0), verdicts(30, 1), folder)
+    return folder, head
+
+
+def _right(head: DecoderHead, cases: list[Case]) -> float:
+    found = head.predict(cases, "constrained")
+    return sum(one.answer == case.answer for one, case in zip(found, cases, strict=True)) / len(cases)
+
+
+def test_it_learns_what_a_word_says(trained: tuple[Path, DecoderHead], base_folder: Path, verdicts: Maker) -> None:
+    cases = verdicts(60, 2)
+    untuned = DecoderHead.untuned(_config(base_folder), CHUNKS)
+    assert _right(trained[1], cases) > 0.8 > _right(untuned, cases)
+    free = trained[1].predict(cases, "free")
+    assert sum(one.raw == CHUNKS.write(case.answer) for one, case in zip(free, cases, strict=True)) > 45
+
+
+def test_a_loaded_head_answers_as_the_trained_one(trained: tuple[Path, DecoderHead], verdicts: Maker) -> None:
+    folder, head = trained
+    cases = verdicts(20, 3)
+    loaded = DecoderHead.load(folder)
+    for one, other in zip(head.predict(cases), loaded.predict(cases), strict=True):
+        assert one.raw == other.raw
+        assert one.logprobs["verdict"] == pytest.approx(other.logprobs["verdict"], abs=1e-3)
+    assert loaded.threshold == head.threshold
+
+
+def test_a_merged_model_needs_no_adapter(trained: tuple[Path, DecoderHead], verdicts: Maker, tmp_path: Path) -> None:
+    folder, head = trained
+    merge(folder, tmp_path / "merged")
+    merged = open_base(BaseModelConfig(name=str(tmp_path / "merged"), dtype="float32", device="cpu"))
+    plain = replace(head, base=merged)
+    cases = verdicts(20, 3)
+    assert [one.raw for one in plain.predict(cases, "free")] == [one.raw for one in head.predict(cases, "free")]
+    with pytest.raises(UserError, match="not empty"):
+        merge(folder, tmp_path / "merged")
+
+
+def test_an_adapter_for_another_base_is_refused(trained: tuple[Path, DecoderHead], tmp_path: Path) -> None:
+    other = write_base(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match="another base"):
+        DecoderHead.load(trained[0], open_base(BaseModelConfig(name=str(other), dtype="float32", device="cpu")))
+    with pytest.raises(UserError, match="no decoder head"):
+        DecoderHead.load(tmp_path)
+
+
+def test_frozen_layers_computed_once_give_the_same_training(base_folder: Path, verdicts: Maker, tmp_path: Path) -> None:
+    """The loss with cached states equals that of the whole model, and only the upper layers have adapters."""
+    base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
+    config = _config(base_folder, lora={"rank": 4, "layers": 1})
+    prompter = DecoderHead.untuned(config, CHUNKS, (), base).prompter()
+    given, _ = examples(verdicts(8, 4), prompter)
+    model = adapt(copy_of(base), config.lora, 0)
+    from logfm.finetune.decoder.frozen import FrozenStates
+    from logfm.finetune.decoder.training import frozen_layers
+
+    assert frozen_layers(model) == 2
+    (step,) = list(Steps(given, DecoderTrainingConfig(epochs=1, batch=8, tokens=4_000), prompter.end, 0))
+    prefix = torch.tensor(prompter.prefix)
+    states = FrozenStates(model.get_base_model(), 2, prefix, given, 300, prompter.end, tmp_path / "states")
+    whole = Adapting(model, prefix, None, config.training, 1).loss(step[0])
+    upper = Adapting(model, prefix, states, config.training, 1).loss(step[0])
+    assert float(upper.detach()) == pytest.approx(float(whole.detach()), rel=0.02)  # the states are kept in bfloat16
+
+
+def test_the_loss_is_that_of_a_plain_forward_without_padding(base_folder: Path, verdicts: Maker) -> None:
+    base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
+    prompter = DecoderHead.untuned(_config(base_folder), CHUNKS, (), base).prompter()
+    given, _ = examples(verdicts(5, 5), prompter)
+    model = adapt(copy_of(base), LoraConfig(rank=2), 0)
+    (step,) = list(Steps(given, DecoderTrainingConfig(epochs=1, batch=5, tokens=4_000), prompter.end, 0))
+    wanted = 0.0
+    for one in given:
+        tokens = prompter.prefix + one.tokens
+        logits = base.model(torch.tensor([tokens])).logits[0].float().log_softmax(-1)
+        answer = range(len(prompter.prefix) + one.answer, len(tokens))
+        wanted += sum(-float(logits[place - 1, tokens[place]]) for place in answer) / len(answer)
+    found = Adapting(model, torch.tensor(prompter.prefix), None, DecoderTrainingConfig(), 1).loss(step[0])
+    assert float(found.detach()) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_every_case_is_seen_once_an_epoch_within_the_tokens() -> None:
+    lengths = [10 + 7 * (n % 13) for n in range(50)]
+    config = DecoderTrainingConfig(epochs=2, batch=8, tokens=200)
+    steps = list(plan(lengths, config, 3))
+    rows = [row for step in steps for part in step for row in part]
+    assert sorted(rows[:50]) == sorted(rows[50:]) == list(range(50))
+    assert rows[:50] != rows[50:]
+    assert all(max(lengths[row] for row in part) * len(part) <= 200 for step in steps for part in step)
+    assert steps == list(plan(lengths, config, 3))
+
+
+def test_a_time_limit_ends_the_training(base_folder: Path, verdicts: Maker, tmp_path: Path) -> None:
+    config = _config(base_folder, training={"epochs": 3, "batch": 4, "minutes": 1e-5})
+    _, figures = DecoderHead.fit(config, CHUNKS, verdicts(20, 0), (), tmp_path)
+    assert figures["steps"] == 1 < figures["steps_planned"] == 15
+
+
+def test_a_label_outside_of_the_grammar_is_named(base_folder: Path, verdicts: Maker, tmp_path: Path) -> None:
+    odd = replace(verdicts(1, 0)[0], answer={"verdict": ("odd",)})
+    with pytest.raises(UserError, match="verdict odd"):
+        DecoderHead.fit(_config(base_folder), CHUNKS, [odd], (), tmp_path)
+
+
+_KILLED = """
+    import sys
+    from pathlib import Path
+    from tests.finetune.decoder.conftest import CHUNKS, make_verdicts as cases
+    from tests.finetune.decoder.test_head import _config
+    from logfm.finetune.decoder.head import DecoderHead
+    DecoderHead.fit(_config(Path(sys.argv[1])), CHUNKS, cases(120, 0), cases(30, 1), Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(
+    trained: tuple[Path, DecoderHead], base_folder: Path, verdicts: Maker, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(_KILLED), str(base_folder), str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "checkpoints"
+    try:
+        while not list(checkpoints.glob("*.ckpt")) and process.poll() is None:
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    assert list(checkpoints.glob("*.ckpt"))
+    assert not (tmp_path / "decoder.json").exists()
+    DecoderHead.fit(_config(base_folder), CHUNKS, verdicts(120, 0), verdicts(30, 1), tmp_path)
+    name = "adapter/adapter_model.safetensors"
+    assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_bases_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.json"):
+        open_base(BaseModelConfig(name=str(tmp_path)))
+    write_base(tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match="no decoder model"):
+        open_base(BaseModelConfig(name=str(tmp_path / "base")))
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="nf4 needs a GPU"):
+            open_base(BaseModelConfig(name=str(write_base(tmp_path / "fine")), quantised="nf4"))
+
+
+def test_the_hash_is_that_of_the_content(base_folder: Path, tmp_path: Path) -> None:
+    same = write_base(tmp_path / "same")
+    opened: list[Base] = [open_base(BaseModelConfig(name=str(one))) for one in (base_folder, same)]
+    assert opened[0].hash == opened[1].hash
+    assert opened[0].hash != digest({})
+    assert open_base(BaseModelConfig(name=str(write_base(tmp_path / "other", seed=3)))).hash != opened[0].hash
