@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
-_MOST_READ = 1 << 10  # rows after which the pages they lie on are let go of; each can bring in 64 KiB
+_BLOCK = 1 << 16  # bytes that come into memory with any one of them
+_MOST_BLOCKS = 1 << 10  # blocks after which they are let go of
 _AT_ONCE = 1 << 18  # rows
 _RUN = 1024  # rows whose begins are counted from one place: 32 bits are enough for that many records
 
@@ -26,7 +27,7 @@ class Spilled:
             np.frombuffer(one, dtype=dtype) if one is not None else np.empty(0, dtype) for one in self._maps
         ]
         self._dtype, self._begins, self._first = np.dtype(dtype), begins, first
-        self._rows_read = 0
+        self._blocks = 0
 
     def read(self, rows: Rows) -> npt.NDArray[Any]:
         """The elements of some rows, one row's behind another's."""
@@ -35,8 +36,8 @@ class Spilled:
         offsets = self._begins(self._first[files])
         found = np.empty(int((ends - begins).sum()), self._dtype)
         filled = 0
-        for start in range(0, len(rows), _MOST_READ):
-            piece = slice(start, start + _MOST_READ)
+        for start in range(0, len(rows), _MOST_BLOCKS):
+            piece = slice(start, start + _MOST_BLOCKS)
             spans = zip(
                 files[piece].tolist(),
                 (begins[piece] - offsets[piece]).tolist(),
@@ -47,14 +48,15 @@ class Spilled:
             size = int((ends[piece] - begins[piece]).sum())
             np.concatenate(parts, out=found[filled : filled + size])
             filled += size
-            self._rows_read += len(parts)
-            if self._rows_read >= _MOST_READ:
+            span = int(begins[piece].max() - begins[piece].min()) * self._dtype.itemsize
+            self._blocks += min(len(parts), span // _BLOCK + 1)
+            if self._blocks >= _MOST_BLOCKS:
                 self._release()
         return found
 
     def _release(self) -> None:
         """Let go of the pages that reading has brought in; the system keeps them at hand as long as it can."""
-        self._rows_read = 0
+        self._blocks = 0
         for one in self._maps:
             if one is not None:
                 one.madvise(mmap.MADV_DONTNEED)
