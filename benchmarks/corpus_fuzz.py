@@ -13,6 +13,7 @@ tried, their rate, crashes, hangs, and the slowest input. Exits with 1 where any
 
 import argparse
 import hashlib
+import importlib.util
 import multiprocessing as mp
 import os
 import shutil
@@ -39,6 +40,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("fuzz-findings"), help="where inputs that fail are kept")
     options = parser.parse_args()
+    if options.engine == "atheris" and importlib.util.find_spec("atheris") is None:
+        parser.error("this engine needs the package atheris: pip install atheris")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         folder = Path(scratch)
         count = write_seeds(options.data, folder / "seeds")
