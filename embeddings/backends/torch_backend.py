@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logfm.allocator import reuse_freed_memory
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.extras import require
 from logfm.tokenizer import LogTokenizer
@@ -72,4 +73,6 @@ def open_backend(folder: Path, config: EncoderConfig) -> TorchRunner:
     from logfm.embeddings.backends.onednn import use_onednn
 
     use_onednn(pretrained.model)
+    # Else every batch of a large model maps its arrays anew: a tenth of the time.
+    reuse_freed_memory()
     return TorchRunner(replace(pretrained, tokens_per_batch=min(config.tokens_per_batch, _CPU_TOKENS)))
