@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from logfm.corpus.events import Reject
 from logfm.corpus.streams import CHUNK, BrokenInput, file_chunks
 
+_MEMBER = b"PK\x03\x04"
 _LOCAL = struct.Struct("<4s5H3I2H")
 _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 Entry = tuple[str, datetime | None, Iterator[bytes]]
@@ -31,6 +32,10 @@ def zip_members(disk: IO[bytes], parent: _Parent, only: range | None = None) -> 
     except _FAULTS as error:
         yield from _salvage(disk, parent)
         raise BrokenInput(f"truncated or damaged zip ({error})") from None
+    if not archive.infolist() and _starts_with_member(disk):
+        # An empty directory before members would hide them.
+        yield from _salvage(disk, parent)
+        raise BrokenInput("truncated or damaged zip (its directory names no member)")
     with archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         seen: dict[str, int] = {}
@@ -40,6 +45,11 @@ def zip_members(disk: IO[bytes], parent: _Parent, only: range | None = None) -> 
                 yield Reject(f"{parent.file}!{label}", 0, "encrypted member of a zip")
             else:
                 yield label, _time(entry.date_time), _chunks(archive, entry)
+
+
+def _starts_with_member(disk: IO[bytes]) -> bool:
+    disk.seek(0)
+    return disk.read(len(_MEMBER)) == _MEMBER
 
 
 def unique_label(label: str, seen: dict[str, int]) -> str:
@@ -86,7 +96,7 @@ def _salvage(disk: IO[bytes], parent: _Parent) -> Iterator[Reject | Entry]:
     while True:
         disk.seek(place[0])
         head = disk.read(_LOCAL.size)
-        if len(head) < _LOCAL.size or not head.startswith(b"PK\x03\x04"):
+        if len(head) < _LOCAL.size or not head.startswith(_MEMBER):
             return
         _, _, flags, method, _, _, _, packed, _, name_size, extra_size = _LOCAL.unpack(head)
         label = unique_label(disk.read(name_size).decode("utf-8", "surrogateescape"), seen)

@@ -140,6 +140,19 @@ def test_truncated_zip_gives_what_could_be_read(write, read):
     assert any(reason.startswith("truncated") for reason in reasons(rejects))
 
 
+def test_members_that_a_zips_directory_hides_are_salvaged(write, read):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", '{"x": 1}\n' * 5)
+    content = packed.getvalue()
+    hidden = content[: content.index(b"PK\x01\x02")] + b"PK\x05\x06" + bytes(18)
+    events, rejects = read(write("a.zip", hidden))
+    assert len(events) == 5
+    assert reasons(rejects) == ["truncated or damaged zip (its directory names no member)"]
+    events, rejects = read(write("empty.zip", b"PK\x05\x06" + bytes(18)))
+    assert not events
+
+
 def test_a_zip_that_streams_out_its_sizes_is_salvaged_too(write, read):
     out = io.BytesIO()
     out.seekable = lambda: False
