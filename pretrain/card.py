@@ -70,7 +70,7 @@ def write_card(
     words = sizes["vocab_size"] * sizes["hidden_size"]
     parts = [
         _front(licence, licences),
-        "# A log encoder\n\nTrained with [logfm](https://pypi.org/project/logfm/). A DeBERTa-v2 encoder of "
+        "# A log encoder\n\nTrained with logfm. A DeBERTa-v2 encoder of "
         f"{sizes['num_hidden_layers']} layers, {sizes['hidden_size']} wide, {parameters / 1e6:.1f}M parameters, of "
         f"which {words / 1e6:.1f}M are word embeddings ({sizes['vocab_size']:,} tokens of a tokenizer trained on logs);"
         f" reads {limit} tokens of an event.",

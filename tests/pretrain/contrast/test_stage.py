@@ -179,17 +179,18 @@ def test_a_killed_run_resumes_bit_for_bit(second, tmp_path):
     def losses(out):
         return [row["train_loss"] for row in read_history(out / "run") if "train_loss" in row]
 
-    pretrain(second(tmp_path / "whole", train={"steps": 12, "checkpoint_every": 4, "validate_every": 6}))
-    config = second(tmp_path / "killed")
+    train = {"steps": 40, "checkpoint_every": 4, "validate_every": 20}
+    pretrain(second(tmp_path / "whole", train=train))
+    config = second(tmp_path / "killed", train=train)
     process = subprocess.Popen([sys.executable, "-c", RUN, config.model_dump_json()],
                                env=os.environ | {"DS_ACCELERATOR": "cpu"}, stderr=subprocess.DEVNULL)  # fmt: skip
-    place = tmp_path / "killed" / "run.partial" / "checkpoints"
-    place = next(iter((tmp_path / "killed").glob("*run*/checkpoints")), place)
     end = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("*run*/checkpoints/*4*.ckpt")) and time.monotonic() < end:
-        time.sleep(0.05)
+    while not list((tmp_path / "killed").glob("*run*/checkpoints/*=*.ckpt")) and time.monotonic() < end:
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "run").exists()
+    assert list((tmp_path / "killed").glob("*run*/checkpoints/*=*.ckpt"))
     pretrain(config)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     first, second_run = (load_encoder(tmp_path / name / "encoder") for name in ("whole", "killed"))
