@@ -154,6 +154,11 @@ class LogEncoder:
         return getattr(self.backend, "pretrained", None) is not None
 
     @property
+    def layered(self) -> bool:
+        """Whether its layers run on torch in this process, so that the last one can be trained."""
+        return self.explains or getattr(self.backend, "model", None) is not None
+
+    @property
     def pretrained(self) -> "PretrainedEncoder":
         """The model and tokenizer behind an encoder that logfm trained.
 

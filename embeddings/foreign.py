@@ -33,6 +33,8 @@ class ForeignBackend:
     forward: Callable[[list[str]], np.ndarray] = field(repr=False)
     """One padded batch of texts to float32 (n, dim)."""
     config: EncoderConfig = field(default_factory=EncoderConfig)
+    model: Any = field(default=None, repr=False)
+    """The model of the transformers library (torch) behind it, for what reaches into its layers."""
     # The tokenizers keep their padding and truncation settings as shared state.
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
@@ -45,6 +47,15 @@ class ForeignBackend:
             for rows in batches(lengths, self.config.tokens_per_batch):
                 vectors[rows] = self.forward([parts[row] for row in rows])
         return pool(vectors, np.array(owners), np.array(lengths, dtype=np.float64), len(texts)), cut
+
+    def ids(self, texts: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """The text that each piece belongs to, and the piece's ids with the special ones."""
+        limit = min(self.limit, self.config.max_tokens or self.limit)
+        with self._lock:
+            parts, owners, _, _ = self._cut([encodable(text) for text in texts], limit)
+            maximum = limit + self.tokenizer.num_special_tokens_to_add()
+            found = self.tokenizer(parts, truncation=True, max_length=maximum, return_attention_mask=False)
+        return owners, found["input_ids"]
 
     def _cut(self, texts: Sequence[str], limit: int) -> tuple[list[str], list[int], list[int], int]:
         """The texts to encode, whose they are, their tokens, and how many of the given were too long."""
@@ -95,7 +106,8 @@ def open_sentence_transformer(uri: str, config: EncoderConfig) -> ForeignBackend
         return vectors
 
     limit = _limit(model.max_seq_length, tokenizer)
-    return ForeignBackend(dim, folder_hash(folder), tokenizer, limit, forward, config)
+    inner = getattr(model[0], "auto_model", None)
+    return ForeignBackend(dim, folder_hash(folder), tokenizer, limit, forward, config, inner)
 
 
 def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
@@ -130,7 +142,8 @@ def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
     positions = getattr(model.config, "max_position_embeddings", None)
     limit = _limit(min(tokenizer.model_max_length, positions or _NO_LIMIT), tokenizer)
     maximum = limit + tokenizer.num_special_tokens_to_add()
-    return ForeignBackend(int(model.config.hidden_size), folder_hash(folder), tokenizer, limit, forward, config)
+    dim = int(model.config.hidden_size)
+    return ForeignBackend(dim, folder_hash(folder), tokenizer, limit, forward, config, model)
 
 
 def model_folder(name: str) -> Path:

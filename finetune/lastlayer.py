@@ -6,8 +6,6 @@ last layer never changes, so it is computed once a text. Shape legend: T tokens,
 """
 
 import tempfile
-from copy import deepcopy
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +14,10 @@ from torch import nn
 
 from logfm.configs.schema.finetune import LastLayerConfig
 from logfm.embeddings.encoder import LogEncoder
-from logfm.embeddings.truncation import pieces
 from logfm.errors import UserError
 from logfm.finetune.sequences import Rows, Sequences, Vectors
-from logfm.pretrain.forward import layer_states, one_layer
-from logfm.pretrain.packing import cut_by_tokens, pack
+from logfm.finetune.stems import stem
+from logfm.pretrain.packing import cut_by_tokens
 
 
 class Frozen(NamedTuple):
@@ -43,12 +40,11 @@ class LastLayerNetwork(nn.Module):
     def __init__(self, config: LastLayerConfig, classes: int, encoder: LogEncoder) -> None:
         super().__init__()
         self.config = config
-        self.encoder = encoder
-        model = encoder.pretrained.model
-        self.layer = deepcopy(model.deberta.encoder.layer[-1]).requires_grad_(config.encoder_rate > 0)
+        self.stem = stem(encoder)
+        self.layer = self.stem.layer.requires_grad_(config.encoder_rate > 0)
         self.dropout = nn.Dropout(config.dropout)
-        self.classify = nn.Linear(config.most_events * encoder.pretrained.dim, classes)
-        self.to(model.device)
+        self.classify = nn.Linear(config.most_events * self.stem.dim, classes)
+        self.to(self.stem.device)
 
     def fit_inputs(self, sequences: Sequences, seed: int) -> None:
         """There is nothing to fit: an encoder's states are normalised."""
@@ -73,28 +69,15 @@ class LastLayerNetwork(nn.Module):
             np.array([known.setdefault(text, len(known)) for text in texts], dtype=np.int64)
             for texts in sequences.texts
         ]
-        owners, ids = self._tokens(list(known))
+        owners, ids = self.stem.tokens(list(known))
         stops = np.cumsum([len(one) for one in ids])
         starts = stops - np.array([len(one) for one in ids])
         return Frozen(self._states(ids, starts, int(stops[-1])), starts, stops, owners, numbers)
 
-    def _tokens(self, texts: list[str]) -> tuple[Rows, list[Rows]]:
-        """The text of each piece, and its ids with [CLS] and [SEP]; cut as the encoder cuts."""
-        pretrained, config = self.encoder.pretrained, self.encoder.config
-        limit = min(pretrained.max_tokens, config.max_tokens or pretrained.max_tokens)
-        cls, sep = [pretrained.tokenizer.cls_id], [pretrained.tokenizer.sep_id]
-        owners, parts = [], []
-        for number, ids in enumerate(pretrained.tokenizer.encode_batch(texts)):
-            for ranges in pieces(len(ids), limit, config.truncation):
-                owners.append(number)
-                parts.append(np.concatenate([cls, *(ids[start:stop] for start, stop in ranges), sep]).astype(np.int64))
-        return np.array(owners, dtype=np.int64), parts
-
     def _states(self, ids: list[Rows], starts: Rows, total: int) -> Vectors:
-        pretrained = self.encoder.pretrained
-        model, shape = pretrained.model, (total, pretrained.dim)
+        shape = (total, self.stem.dim)
         states: Vectors
-        if total * pretrained.dim * 4 <= self.config.memory_bytes:
+        if total * self.stem.dim * 4 <= self.config.memory_bytes:
             states = np.empty(shape, dtype=np.float32)
         else:
             # A file without a name: it is gone with the process, however that ends.
@@ -102,13 +85,9 @@ class LastLayerNetwork(nn.Module):
                 states = np.memmap(stream, dtype=np.float32, mode="w+", shape=shape)
         lengths = np.array([len(one) for one in ids])
         order = np.argsort(lengths, kind="stable")
-        below = int(model.config.num_hidden_layers) - 1
-        for rows in cut_by_tokens(order, lengths[order], pretrained.tokens_per_batch):
-            packed = pack([ids[row] for row in rows]).to(model.device)
-            places = pack([np.arange(starts[row], starts[row] + lengths[row]) for row in rows]).ids_T
-            with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=pretrained.bf16):
-                found = next(islice(layer_states(model, packed), below, None))
-            states[places.numpy()] = found.float().cpu().numpy()
+        for rows in cut_by_tokens(order, lengths[order], self.stem.tokens_per_batch):
+            places = np.concatenate([np.arange(starts[row], starts[row] + lengths[row]) for row in rows])
+            states[places] = self.stem.below([ids[row] for row in rows]).cpu().numpy()
         return states
 
     def forward(self, prepared: Frozen, rows: Rows) -> torch.Tensor:
@@ -125,14 +104,12 @@ class LastLayerNetwork(nn.Module):
 
     def vectors(self, prepared: Frozen, texts: Rows) -> torch.Tensor:
         """The mean over the tokens of some texts (numbers in ascending order) behind the last layer, float32 (B, D)."""
-        model = self.encoder.pretrained.model
         chosen = np.flatnonzero(np.isin(prepared.owners, texts))
-        # Instead of ids, the places of the tokens' states go through the packing.
-        packed = pack([np.arange(prepared.starts[one], prepared.stops[one]) for one in chosen])
-        x_TD = torch.from_numpy(np.asarray(prepared.states[packed.ids_T.numpy()])).to(model.device)
-        packed = packed.to(model.device)
-        states_TD = one_layer(model, self.layer, x_TD, packed)
-        piece_text = torch.from_numpy(np.searchsorted(texts, prepared.owners[chosen])).to(model.device)
-        text_T = piece_text[packed.event_T]
+        starts, lengths = prepared.starts[chosen], (prepared.stops - prepared.starts)[chosen]
+        places = np.concatenate([np.arange(start, start + size) for start, size in zip(starts, lengths, strict=True)])
+        x_TD = torch.from_numpy(np.asarray(prepared.states[places])).to(self.stem.device)
+        states_TD = self.stem.last(x_TD, lengths.tolist())
+        piece_text = np.searchsorted(texts, prepared.owners[chosen])
+        text_T = torch.from_numpy(np.repeat(piece_text, lengths)).to(self.stem.device)
         sums_BD = states_TD.new_zeros(len(texts), states_TD.shape[1]).index_add(0, text_T, states_TD)
         return sums_BD / torch.bincount(text_T, minlength=len(texts)).unsqueeze(1)

@@ -18,6 +18,7 @@ from logfm.finetune.heads import Head
 from logfm.finetune.judging import measures
 from logfm.finetune.sequences import Sequences, Vectors
 from logfm.finetune.splitting import SPLITS
+from logfm.finetune.stems import stem
 
 STAGE = "finetune"
 ENCODER = "encoder"
@@ -39,7 +40,7 @@ def finetune(config: FinetuneConfig) -> Manifest:
     check_place(config.out, inputs)
     encoder = LogEncoder.load(config.encoder, config.encoding)
     if isinstance(config.head, LastLayerConfig):
-        _ = encoder.pretrained  # another encoder is refused before anything is read
+        stem(encoder)  # another encoder is refused before anything is read
     # Where the folder lies is no part of what is in it.
     document = config.dump() | {"out": None}
     hashes = _hashes(config, encoder)

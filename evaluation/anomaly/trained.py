@@ -63,7 +63,7 @@ def trained(
 ) -> dict[str, Floats]:
     """Scores of each of `judged` by name, float64; train fits, validation stops the training.
 
-    `vectors` are those of all events; the head `lastlayer` reads texts instead and needs an encoder of ours.
+    `vectors` are those of all events; the head `lastlayer` reads texts instead and needs layers.
 
     Raises:
         UserError: no such head, one class only, or an encoder that the head cannot take.
@@ -79,8 +79,8 @@ def trained(
     from logfm.configs.schema.finetune import TrainingConfig
     from logfm.finetune import Head
 
-    if kind == LASTLAYER and contestant.pretrained is None:
-        raise UserError("lastlayer needs an encoder trained by logfm", contestant.name)
+    if kind == LASTLAYER and contestant.layered is None:
+        raise UserError("lastlayer needs an encoder whose layers run here on torch", contestant.name)
     texts = kind == LASTLAYER
     weights: Literal["balanced", "none"] = "balanced" if limits.balanced else "none"
     training = TrainingConfig(class_weights=weights, epochs=limits.epochs or TrainingConfig().epochs)
@@ -91,7 +91,7 @@ def trained(
         validation=(_sequences(validation, data, vectors, texts), validation.labels.astype(np.int64)),
         training=training,
         seed=seed,
-        encoder=contestant.pretrained if texts else None,
+        encoder=contestant.layered if texts else None,
     )
     return {
         name: np.asarray(head.scores(_sequences(part, data, vectors, texts)), dtype=np.float64)

@@ -61,6 +61,11 @@ class Pretrained:
         """The encoder, if it was trained by logfm."""
         return self.encoder if self.encoder.explains else None
 
+    @property
+    def layered(self) -> "LogEncoder | None":
+        """The encoder, if its last layer can be trained."""
+        return self.encoder if self.encoder.layered else None
+
     def encode(self, texts: Sequence[str], fit_on: Sequence[str] = ()) -> Matrix:
         """Vectors float32 (n, dim); `fit_on` is not looked at.
 
@@ -99,6 +104,7 @@ class Tfidf:
     role: str = "encoder"
     baseline: str = ""
     pretrained: None = None
+    layered: None = None
 
     @property
     def hash(self) -> str:
@@ -133,6 +139,7 @@ class Random:
     role: str = "encoder"
     baseline: str = ""
     pretrained: None = None
+    layered: None = None
 
     @property
     def hash(self) -> str:

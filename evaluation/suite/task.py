@@ -110,6 +110,10 @@ class Contestant(Protocol):
     def pretrained(self) -> "LogEncoder | None":
         """The encoder of ours behind it, for what needs token likelihoods; None for others."""
 
+    @property
+    def layered(self) -> "LogEncoder | None":
+        """The encoder behind it, if its last layer can be trained; None for others."""
+
     def encode(self, texts: Sequence[str], fit_on: Sequence[str] = ()) -> Matrix:
         """Vectors (n, dim), float32 or sparse. What must be fitted (TF-IDF) is fitted on `fit_on` alone."""
 

@@ -23,7 +23,6 @@ META = TaskMeta(
     metrics=METRICS | {"copies": "neither", "known_events": "neither"},
     minutes=2,
     caps={"epochs": 5, "sequences": 200, "events": 16},
-    pretrained=True,
 )
 
 

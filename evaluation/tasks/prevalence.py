@@ -64,7 +64,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     train = thinned(case.train, config.train_percent, seed)
     vectors = event_vectors(contestant, data, case)
     for name in config.heads:
-        if name == LASTLAYER and contestant.pretrained is None:
+        if name == LASTLAYER and contestant.layered is None:
             continue
         note = ""
         if name in _CLASSIFIERS:

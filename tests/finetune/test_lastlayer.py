@@ -1,8 +1,11 @@
 """Fine-tuning of the last layer: what is trained, what is cached, and that it is the encoder's own arithmetic."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from logfm.configs.schema.finetune import LastLayerConfig, TrainingConfig
 from logfm.embeddings import LogEncoder
@@ -68,6 +71,55 @@ def test_memory_and_disk_give_the_same(ours, sequences):
         for size in (0, 1 << 30)
     ]
     assert np.array_equal(*scores)
+
+
+@pytest.fixture(params=["deberta", "bert", "roberta", "mpnet", "sentence"])
+def foreign(request, encoder_folder, minilm_folder, tmp_path):
+    """Models of the transformers library with random weights (the first is ours, read by their code), and MiniLM."""
+    if request.param == "deberta":
+        return LogEncoder.load(f"hf:{encoder_folder}")
+    if request.param == "sentence":
+        return LogEncoder.load(f"st:{minilm_folder}")
+    folder = tmp_path / request.param
+    shutil.copytree(encoder_folder, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+    special = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "max_position_embeddings": 200}
+    AutoModel.from_config(AutoConfig.for_model(request.param, **shape, **special)).save_pretrained(folder)
+    return LogEncoder.load(f"hf:{folder}", truncation="chunk")
+
+
+def test_untrained_vectors_of_foreign_models_are_their_own(foreign, sequences):
+    network = LastLayerNetwork(LastLayerConfig(), 2, foreign).eval()
+    texts = list(dict.fromkeys(text for texts in sequences.texts for text in texts))
+    prepared = network.prepare(sequences)
+    with torch.no_grad():
+        found = network.vectors(prepared, np.arange(len(texts))).numpy()
+    if foreign.name.startswith("st:"):
+        found /= np.linalg.norm(found, axis=1, keepdims=True)  # as MiniLM's last module does
+    np.testing.assert_allclose(found, foreign.encode(texts), atol=2e-5)
+
+
+def test_last_layers_of_foreign_models_learn(foreign, sequences, tmp_path):
+    own = {name: tensor.clone() for name, tensor in foreign.backend.model.state_dict().items()}
+    config = LastLayerConfig(most_events=3, encoder_rate=0.3, dropout=0.0)
+    quick = TrainingConfig(epochs=10, batch=8, learning_rate=0.01)
+    head = Head.fit(config, sequences, LABELS, encoder=foreign, training=quick)
+    assert all(torch.equal(tensor, own[name]) for name, tensor in foreign.backend.model.state_dict().items())
+    last = foreign.backend.model.encoder.layer[-1].state_dict()
+    assert any(not torch.equal(tensor, last[name]) for name, tensor in head.network.layer.state_dict().items())
+    head.save(tmp_path / "head")
+    again = Head.load(tmp_path / "head", foreign)
+    np.testing.assert_array_equal(again.scores(sequences), head.scores(sequences))
+
+
+def test_ours_read_by_the_library_learns_the_same(ours, encoder_folder, sequences):
+    config = LastLayerConfig(most_events=3, encoder_rate=0.3, dropout=0.0)
+    quick = TrainingConfig(epochs=3, batch=8, learning_rate=0.01)
+    encoders = (ours, LogEncoder.load(f"hf:{encoder_folder}"))
+    scores = [Head.fit(config, sequences, LABELS, encoder=one, training=quick).scores(sequences) for one in encoders]
+    np.testing.assert_allclose(*scores, atol=1e-3)
 
 
 def test_mistakes_are_one_line(ours, letters, sequences, tmp_path):

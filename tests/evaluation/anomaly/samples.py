@@ -58,7 +58,7 @@ def blocks(groups=60, every=5, options=None, shared="", seed=0):
 class Words:
     """Counts of hashed words: an encoder that is fitted on nothing."""
 
-    name, hash, pretrained = "words", "w", None
+    name, hash, pretrained, layered = "words", "w", None, None
 
     def __init__(self):
         self.texts, self.fitted = [], []

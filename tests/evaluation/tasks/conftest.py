@@ -12,7 +12,7 @@ from logfm.evaluation.suite.task import Data
 class Known:
     """A contestant that is given its vectors by a function of the text; keeps what it was given."""
 
-    pretrained = None
+    pretrained = layered = None
     hash = "known"
 
     def __init__(self, name, vector):

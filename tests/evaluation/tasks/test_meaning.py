@@ -30,7 +30,7 @@ def test_sentences_that_differ_in_values_are_one_query(scores, described, knows)
 def test_the_own_event_is_left_out(scores, described):
     class OwnAlone:
         name = hash = "own"
-        pretrained = None
+        pretrained = layered = None
 
         def encode(self, texts, fit_on=()):
             """Vectors that know the number and the kind: a sentence finds its own event and no other."""

@@ -53,7 +53,7 @@ def test_what_cannot_be_trained():
         list(supervised.run(Words(), given, 0, {"heads": ("forest",)}))
     with pytest.raises(UserError, match="holds no anomaly"):
         list(supervised.run(Words(), data(given.texts, given.labels * 0, groups=given.groups), 0, OPTIONS))
-    with pytest.raises(UserError, match="trained by logfm"):
+    with pytest.raises(UserError, match="whose layers run here"):
         list(lastlayer.run(Words(), given, 0, {}))
     vectors = np.zeros((3, 2), dtype=np.float32)
     with pytest.raises(UserError, match="train part holds no anomaly"):
@@ -79,7 +79,7 @@ def ours(tmp_path_factory):
     (root / "encoder").mkdir()
     write_encoder(build_model(config, tokenizer.vocab_size, tokenizer.pad_id, seed=0), tokenizer, 128, root / "encoder")
     contestant = Words()
-    contestant.pretrained = LogEncoder.load(root / "encoder")
+    contestant.pretrained = contestant.layered = LogEncoder.load(root / "encoder")
     contestant.encode = lambda texts, fit_on=(): contestant.pretrained.encode(texts)
     return contestant
 
