@@ -1,0 +1,93 @@
+"""The corpus that `nano` is trained on: logs whose licence allows weights to be passed on, anonymised.
+
+Usage: python -m benchmarks.nano_data DATA --out OUT
+Of DATA: OTRF, splunk_attack_data, cloudtrail_stratus, Panther's rule tests (the logged event alone),
+suricata_alerts, the part of web_logs that is Elastic's, forensic_text_logs; beside them simulated telemetry and planted canaries. Nothing
+of Loghub, nothing under GPL, share-alike or non-commercial terms or without a licence, and not linux_auth, whose
+templates are those of the tests. OUT gets raw/ (a folder a source), canaries/, key and corpus/.
+"""
+
+import argparse
+import gzip
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from benchmarks.memorisation import plant
+from logfm.configs.schema.corpus import CorpusConfig
+from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus import build
+from logfm.corpus.anonymize import read_key, write_key
+from logfm.corpus.simulate import simulate_sessions
+
+LICENCES = ("MIT (OTRF, suricata-sample-data)", "Apache-2.0 (Splunk, DataDog, Panther, Elastic, plaso; the simulator)")
+# Tables, texts about the logs, and licences are no logs.
+_NO_LOGS = ("LICENSE*", "labels.csv", "index.csv")
+_OTRF = ("windows", "linux", "aws", "compound", "apt29_zeek")
+_ELASTIC = ("apache_access.log.gz", "nginx_plus_status.json.gz")
+
+
+def logs(folder: Path) -> Iterator[Path]:
+    """The files of a folder that are logs."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not any(path.match(pattern) for pattern in _NO_LOGS):
+            yield path
+
+
+def stage(data: Path, raw: Path) -> None:
+    """Copy what is small into a folder a source, which is what sampling balances over."""
+    for path in logs(data / "forensic_text_logs"):
+        _copy(path, raw / f"forensic_{path.name.split('.')[0].lower()}")
+    for name in ("splunk_attack_data", "cloudtrail_stratus", "suricata_alerts"):
+        for path in logs(data / name):
+            _copy(path, raw / name)
+    for name in _ELASTIC:
+        _copy(data / "web_logs" / name, raw / name.split(".")[0])
+    events: dict[str, list[bytes]] = {}
+    with gzip.open(data / "rule_labelled_logs/panther_rule_tests.jsonl.gz") as lines:
+        for line in lines:
+            row = orjson.loads(line)
+            # Policies judge configurations, which are no events. What the rule says must not be learned.
+            if row["kind"] == "rule":
+                product = str(row["log_type"]).split(".")[0].lower()
+                events.setdefault(product, []).append(orjson.dumps(row["log"]))
+    for product, found in events.items():
+        folder = raw / f"panther_{product}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "events.jsonl").write_bytes(b"\n".join(found) + b"\n")
+
+
+def _copy(path: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(path, folder / path.name)
+
+
+def main() -> None:
+    """Stage, simulate, plant, build."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sessions", type=int, default=300, help="simulated sessions")
+    arguments = parser.parse_args()
+    data, out = arguments.data, arguments.out
+    stage(data, out / "raw")
+    if not (out / "canaries").is_dir():
+        plant(out / "canaries", seed=0)
+    # Another seed than the suite's and the examples' simulated data.
+    simulate_sessions(
+        SessionsConfig(sessions=arguments.sessions, prevalence=0.1, minutes=20, events=600, seed=9001), out / "sim", 1
+    )
+    if not (out / "key").is_file():
+        write_key(out / "key")
+    inputs = [data / "otrf_security_datasets" / name for name in _OTRF]
+    inputs += [out / "raw", out / "canaries" / "canaries.log", out / "sim" / "logs"]
+    config = CorpusConfig(dedup=("exact", "near"), licences=LICENCES)
+    manifest = build([str(path) for path in inputs], out / "corpus", config, key=read_key(out / "key"))
+    for name, source in sorted(manifest.metrics["sources"].items()):
+        print(f"{name}: {source['events']} events, {source['bytes'] / 1e6:.1f} MB, {source['distinct']} distinct")
+
+
+if __name__ == "__main__":
+    main()
