@@ -3,8 +3,8 @@
 Usage: python -m benchmarks.nano_ablation DATA --corpus CORPUS --tokenizer TOKENIZER --out DIR
     [--layers 4] [--steps-masked 400] [--steps 200] [--seeds 3] [--only NAME ...]
 For each seed one encoder is trained by masked tokens; every variant of the contrastive stage starts from it and takes
-as many steps as the others. Judged by log search MAP and pair AUC on raw lines of Loghub's Linux, Android, BGL and Hadoop,
-each alone and all four mixed, beside TF-IDF and MiniLM-L6 in the same process. Finished runs under DIR are used again.
+as many steps as the others. Judged by log search MAP and pair AUC on raw lines of Loghub's Linux, Android, BGL and
+Hadoop, each alone and all four mixed, beside TF-IDF and MiniLM-L6 in the same process. Finished runs are used again.
 """
 
 import argparse

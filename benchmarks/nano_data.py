@@ -1,10 +1,10 @@
 """The corpus that `nano` is trained on: logs whose licence allows weights to be passed on, anonymised.
 
 Usage: python -m benchmarks.nano_data DATA --out OUT
-Of DATA: OTRF, splunk_attack_data, cloudtrail_stratus, Panther's rule tests (the logged event alone),
-suricata_alerts, the part of web_logs that is Elastic's, forensic_text_logs; beside them simulated telemetry and planted canaries. Nothing
-of Loghub, nothing under GPL, share-alike or non-commercial terms or without a licence, and not linux_auth, whose
-templates are those of the tests. OUT gets raw/ (a folder a source), canaries/, key and corpus/.
+Of DATA: OTRF, splunk_attack_data, cloudtrail_stratus, Panther's rule tests (the logged event alone), suricata_alerts,
+the part of web_logs that is Elastic's, forensic_text_logs; beside them simulated telemetry and canaries. Nothing of
+Loghub, nothing under GPL, share-alike or non-commercial terms or without a licence, and not linux_auth, whose templates
+are those of the tests. OUT gets raw/ (a folder a source), canaries/, key and corpus/.
 """
 
 import argparse
