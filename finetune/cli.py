@@ -90,6 +90,18 @@ def classify_command(
         say(f"{found.cut} sequences were longer than the head reads: it read their beginnings and ends")
 
 
+def merge_command(
+    head: Annotated[Path, typer.Argument(help="Folder of a decoder head that `logfm finetune` wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+) -> None:
+    """Merge a decoder head's adapter into its language model: a folder that transformers opens without logfm."""
+    from logfm.console import say
+    from logfm.finetune.decoder.cli import write_merged
+
+    write_merged(head, out)
+    say(f"merged model: {out}")
+
+
 def _figures(metrics: dict[str, Any], kind: str) -> Any:
     shown = ("sequences", "attack_share", "pr_auc", "precision", "recall", "f1", "macro_f1", "accuracy",
              "majority_accuracy")  # fmt: skip

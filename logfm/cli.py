@@ -25,7 +25,7 @@ from logfm.embeddings.cli import (
 )
 from logfm.errors import LogfmError, UserError
 from logfm.evaluation.cli import app as eval_app
-from logfm.finetune.cli import classify_command, finetune_command
+from logfm.finetune.cli import classify_command, finetune_command, merge_command
 from logfm.pretrain.cli import export_command, plan_command, pretrain_command
 from logfm.quickstart.cli import quickstart_command
 from logfm.tokenizer.cli import app as tokenizer_app
@@ -101,6 +101,7 @@ app.command("explain")(explain_command)
 app.command("serve")(serve_command)
 app.command("finetune")(finetune_command)
 app.command("classify")(classify_command)
+app.command("merge")(merge_command)
 app.add_typer(eval_app, name="eval")
 app.command("doctor")(doctor_command)
 

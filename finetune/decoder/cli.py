@@ -38,6 +38,14 @@ def train(source: str, overrides: Sequence[str], as_json: bool) -> None:
     say(f"head: {resolved.out}")
 
 
+def write_merged(folder: Path, out: Path) -> None:
+    """Write a head's language model with the adapter in it."""
+    _needed()
+    from logfm.finetune.decoder.head import merge
+
+    merge(folder, out)
+
+
 def answer(inputs: Sequence[str], folder: Path, mode: str, top: int, as_json: bool) -> None:
     """Classify an input with a decoder head, the most suspicious first where it gives a verdict."""
     if mode not in ("constrained", "free"):

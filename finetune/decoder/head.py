@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from logfm.artifacts import read_manifest, write_atomic
+from logfm.artifacts import MANIFEST, file_hash, finished, produce, read_manifest, stage_key, write_atomic
 from logfm.configs.base import parse
 from logfm.configs.schema.decoder import DecoderConfig
 from logfm.errors import UserError
@@ -20,6 +20,7 @@ from logfm.finetune.decoder.packing import examples
 from logfm.finetune.decoder.prompting import Prompter, choose_shots, read_template, shortened
 
 STAGE = "decoder"
+_MERGED = "merged"
 ADAPTER = "adapter"
 HEAD = "decoder.json"
 _SHOT_TOKENS = 200
@@ -146,14 +147,20 @@ class DecoderHead:
 def merge(folder: Path, out: Path, base: Base | None = None) -> None:
     """Write the base with the head's adapter merged into it, in Hugging Face's format, to be used without logfm.
 
+    A finished `out` of the same head is left as it is.
+
     Raises:
-        UserError: as `DecoderHead.load`, or `out` is taken.
+        UserError: as `DecoderHead.load`, or `out` holds something else.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError("the output folder is not empty", out, "Choose another --out.")
+    inputs = {path.name: file_hash(path) for path in sorted(folder.glob("*")) if path.is_file()}
+    if finished(out, stage_key(_MERGED, {}, 0, inputs)):
+        return
     head = DecoderHead.load(folder, base, quantised=False)
-    head.base.model.save_pretrained(out, safe_serialization=True)
-    head.base.tokenizer.save_pretrained(out)
+    with produce(out, stage=_MERGED, config={}, inputs=inputs) as work:
+        if (folder / MANIFEST).is_file():
+            work.licences.update(read_manifest(folder).licences)
+        head.base.model.save_pretrained(work.path, safe_serialization=True)
+        head.base.tokenizer.save_pretrained(work.path)
 
 
 def copy_of(base: Base) -> Base:

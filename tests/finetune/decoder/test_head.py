@@ -81,8 +81,14 @@ def test_a_merged_model_needs_no_adapter(trained: tuple[Path, DecoderHead], verd
     plain = replace(head, base=merged)
     cases = verdicts(20, 3)
     assert [one.raw for one in plain.predict(cases, "free")] == [one.raw for one in head.predict(cases, "free")]
-    with pytest.raises(UserError, match="not empty"):
-        merge(folder, tmp_path / "merged")
+    weights = tmp_path / "merged" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    merge(folder, tmp_path / "merged")
+    assert weights.stat().st_mtime_ns == before
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    with pytest.raises(UserError, match="taken"):
+        merge(folder, tmp_path / "taken")
 
 
 def test_an_adapter_for_another_base_is_refused(trained: tuple[Path, DecoderHead], tmp_path: Path) -> None:
