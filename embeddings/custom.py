@@ -1,15 +1,17 @@
 """Anyone's own encoder: `py:MODULE:OBJECT`. The module is code and runs; the URI comes from the user."""
 
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from logfm.artifacts import digest
+from logfm.artifacts import digest, file_hash
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.errors import LogfmError, UserError
 
@@ -29,9 +31,15 @@ class ObjectBackend:
 
     @cached_property
     def hash(self) -> str:
-        """The object's own hash, else that of its name and width, which can't tell two versions apart."""
+        """The object's own hash, else that of its name, its width and its module's source: what lies outside of that
+        file, such as weights, can't be told apart.
+        """
         stated = getattr(self.target, "hash", None)
-        return str(stated) if isinstance(stated, str) else digest({"uri": self.uri, "dim": self.dim})
+        if isinstance(stated, str):
+            return stated
+        path = getattr(sys.modules.get(self.uri.removeprefix("py:").partition(":")[0]), "__file__", None)
+        source = file_hash(Path(path)) if path and Path(path).is_file() else ""
+        return digest({"uri": self.uri, "dim": self.dim, "source": source})
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
         """Vectors (float32 (n, dim)); what the object cuts is not known."""

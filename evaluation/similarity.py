@@ -89,7 +89,8 @@ def similarity(
             weighted_auc(positive, negative, np.ones((1, len(positive))), np.ones((1, len(negative))))[0]
         ),
     }
-    return {name: estimate(value, replicates[name], config.confidence) for name, value in values.items()}
+    told = len(np.unique(pairs.codes[pairs.positive[:, 0]]))
+    return {name: estimate(value, replicates[name], config.confidence, told) for name, value in values.items()}
 
 
 def weighted_auc(positive: Floats, negative: Floats, positive_weights: Any, negative_weights: Any) -> Floats:

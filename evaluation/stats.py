@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from logfm.extras import require
+
 Floats = NDArray[np.float64]
 Draws = NDArray[np.int64]
 _NOISE = 1e-12
@@ -23,6 +25,8 @@ class Estimate:
     low: float
     high: float
     replicates: Floats
+    clusters: int = 0
+    """Clusters that the draws were made of; 0 where nobody counted."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,47 @@ def cluster_draws(clusters: int, resamples: int, seed: int) -> Draws:
     return rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
 
 
-def estimate(value: float, replicates: Floats, confidence: float) -> Estimate:
-    """The percentile interval around `value`; nan bounds where no replicate is finite."""
+def estimate(value: float, replicates: Floats, confidence: float, clusters: int = 0) -> Estimate:
+    """The percentile interval around `value`; nan bounds where no replicate is finite.
+
+    With the number of `clusters` it is widened as Student's t is beside the normal: a bootstrap of few clusters is too
+    narrow. One cluster says nothing of how figures vary: it has no interval and no replicates.
+    """
+    if clusters == 1:
+        return Estimate(value, np.nan, np.nan, np.empty(0), 1)
     low, high = _percentiles(replicates, confidence)
-    return Estimate(value, low, high, replicates)
+    if clusters and np.isfinite([value, low, high]).all():
+        tail = (1 + confidence) / 2
+        distributions = require("scipy.stats", "embed")
+        wider = float(distributions.t.ppf(tail, clusters - 1) / distributions.norm.ppf(tail))
+        wider *= float(np.sqrt(clusters / (clusters - 1)))
+        # A share stays one: the bounds that replicates keep within, widened ones keep within, too.
+        least, most = (0.0 if replicates.min() >= 0 else -np.inf), (1.0 if replicates.max() <= 1 else np.inf)
+        low, high = max(least, value - (value - low) * wider), min(most, value + (high - value) * wider)
+    return Estimate(value, low, high, replicates, clusters)
+
+
+def few_clusters_p(value: float, parts: Sequence[tuple[Floats, int]]) -> float:
+    """Two-sided p of a mean difference `value` over independent parts, each with its replicates and clusters.
+
+    Student's t at the replicates' spread with the clusters' degrees of freedom (Welch and Satterthwaite over several
+    parts), and at least what the clusters' signs alone could show, 2^(1 - clusters). A part whose clusters nobody
+    counted (0) bounds nothing.
+    """
+    counted = [(replicates[np.isfinite(replicates)], clusters) for replicates, clusters in parts if clusters]
+    if not counted:
+        return 0.0
+    if any(clusters < 2 or not replicates.size for replicates, clusters in counted):
+        return 1.0
+    variances = np.array([replicates.var() * clusters / (clusters - 1) for replicates, clusters in counted])
+    least = float(2.0 ** (1 - sum(clusters for _, clusters in counted)))
+    if not variances.any():
+        return least
+    freedom = variances.sum() ** 2 / sum(
+        variance**2 / (clusters - 1) for variance, (_, clusters) in zip(variances, counted, strict=True)
+    )
+    spread = np.sqrt(variances.sum()) / len(counted)
+    return max(least, float(2 * require("scipy.stats", "embed").t.sf(abs(value) / spread, freedom)))
 
 
 def mean_estimate(values: ArrayLike, clusters: ArrayLike, draws: Draws, confidence: float) -> Estimate:
@@ -57,7 +98,7 @@ def mean_estimate(values: ArrayLike, clusters: ArrayLike, draws: Draws, confiden
         return Estimate(np.nan, np.nan, np.nan, np.full(len(draws), np.nan))
     sums = np.bincount(index, weights=column, minlength=draws.shape[1])
     sizes = np.bincount(index, minlength=draws.shape[1])
-    return estimate(float(column.mean()), ratio(draws @ sums, draws @ sizes), confidence)
+    return estimate(float(column.mean()), ratio(draws @ sums, draws @ sizes), confidence, int((sizes > 0).sum()))
 
 
 def paired_difference(ours: Estimate, theirs: Estimate, confidence: float) -> Difference:
@@ -73,7 +114,8 @@ def paired_difference(ours: Estimate, theirs: Estimate, confidence: float) -> Di
     low, high = _percentiles(replicates, confidence)
     # Differences of equal scores come out as rounding noise; noise must not look like evidence.
     beyond = min(np.count_nonzero(finite <= _NOISE), np.count_nonzero(finite >= -_NOISE))
-    return Difference(value, low, high, min(1.0, 2 * (beyond + 1) / (finite.size + 1)))
+    p = min(1.0, 2 * (beyond + 1) / (finite.size + 1))
+    return Difference(value, low, high, max(p, few_clusters_p(value, [(replicates, _clusters(ours, theirs))])))
 
 
 def paired_bootstrap(
@@ -117,6 +159,11 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
     quotient = np.full(np.broadcast(above, below).shape, np.nan)
     np.divide(above, below, out=quotient, where=below != 0)
     return quotient
+
+
+def _clusters(ours: Estimate, theirs: Estimate) -> int:
+    """The fewer of both counts; 0 where one is unknown."""
+    return min(ours.clusters, theirs.clusters)
 
 
 def _percentiles(replicates: Floats, confidence: float) -> tuple[float, float]:

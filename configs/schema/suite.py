@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from logfm.configs.base import Config
 
@@ -37,6 +37,8 @@ class DataSpec(Config):
     """How train, validation and test are told apart (chronological, by entity, by file), in a sentence."""
     leakage: str
     """What could leak, and what is done about it."""
+    apart: bool = False
+    """Its events stand in other data sets, too: it has a board of its own, and no part in a task's mean."""
     cap: Literal["head", "random", "groups"] = "random"
     """Which events are kept where there are more than wanted: the first, a random draw, or whole groups."""
     most_rows: int | None = Field(None, gt=0)
@@ -94,3 +96,16 @@ class SuiteSpec(Config):
     """Encoder URIs that are added to every run."""
     capped: bool = True
     """Whether tasks keep to their caps."""
+
+    @model_validator(mode="after")
+    def _settings(self) -> "SuiteSpec":
+        for name, options in self.tasks.items():
+            seeds, baselines = options.get("seeds", 1), options.get("baselines", [])
+            if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+                raise ValueError(f"{name}: seeds is a number of at least 1, not {seeds!r}")
+            if not isinstance(baselines, list | tuple):
+                raise ValueError(f"{name}: baselines is a list, not {baselines!r}")
+            unknown = [one for one in baselines if one not in self.baselines]
+            if unknown:
+                raise ValueError(f"{name}: {unknown[0]!r} is none of the suite's baselines")
+        return self

@@ -121,12 +121,14 @@ def measure(
     if days > 0:
         found["alerts_a_day"] = float((scores > limits.f1).sum() / days)
     replicates = _replicates(scores, labels, codes, draws, limits)
+    # What holds the rarer class is what a figure varies with.
+    rests_on = min(len(np.unique(codes[labels > 0])), len(np.unique(codes[labels == 0])))
     notes = "; ".join(part for part in (note, limits.note) if part)
-    if draws.shape[1] < 10:
-        notes = "; ".join(part for part in (notes, f"the interval rests on {draws.shape[1]} clusters") if part)
     for name, value in found.items():
         known = name in replicates
-        one = estimate(value, replicates[name] if known else np.empty(0), statistics.confidence)
+        one = estimate(
+            value, replicates[name] if known else np.empty(0), statistics.confidence, rests_on if known else 0
+        )
         yield Measurement.of(name, one, len(scores), condition=condition, note=notes, judged=judged)
     if np.isfinite(limits.f1):
         right = (scores > limits.f1) == (labels > 0)

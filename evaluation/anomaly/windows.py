@@ -103,8 +103,9 @@ def by_count(rows: Rows, columns: Columns, size: int, stride: int | None = None)
 
 
 def by_event(rows: Rows, columns: Columns) -> Sequences:
-    """Each event alone, clustered by entity where there are any."""
-    clusters = [columns.entities[row] if columns.entities else str(row) for row in rows]
+    """Each event alone, clustered by entity or group where there are any."""
+    owners = columns.entities or columns.groups
+    clusters = [owners[row] if owners else str(row) for row in rows]
     return _sequences([np.array([row]) for row in rows], clusters, columns, rows)
 
 

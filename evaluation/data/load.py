@@ -80,7 +80,10 @@ def data_hash(spec: DataSpec, place: Place) -> str:
     """Hash of the spec, of the files and of the most rows; of the parts for a mixture."""
     parts = parts_of(spec, place.folder)
     inside = {part.name: data_hash(part, found) for part in parts if (found := place_of(part, place.folder))}
-    files = {path.relative_to(place.folder).as_posix(): file_hash(path) for path in (*place.files, *place.beside)}
+    # Detection rules, which are a baseline, may come later than the events.
+    rules = [path for path in [place.folder / option(spec, "rules", "")] if path.is_file()]
+    beside = (*place.files, *place.beside, *rules)
+    files = {path.relative_to(place.folder).as_posix(): file_hash(path) for path in beside}
     return digest({"version": _VERSION, "spec": spec.dump(), "files": files, "parts": inside, "rows": place.most})
 
 

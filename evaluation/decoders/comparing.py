@@ -68,7 +68,10 @@ class Judge:
             found.append(figures | self._ranking(guesses, weights))
         return {
             name: estimate(
-                float(value[0]), np.concatenate([one[name] for one in found[1:]] or [np.empty(0)]), self.confidence
+                float(value[0]),
+                np.concatenate([one[name] for one in found[1:]] or [np.empty(0)]),
+                self.confidence,
+                len(np.unique(self.groups)),
             )
             for name, value in found[0].items()
         }

@@ -82,7 +82,7 @@ def _score(key: Key, encoder: str, rows: list[Row]) -> Score:
     value = float(np.mean([row.value for row in rows]))
     replicates = pooled(rows)
     if replicates.size:
-        whole = estimate(value, replicates, CONFIDENCE)
+        whole = estimate(value, replicates, CONFIDENCE, min(row.clusters for row in rows))
     else:
         # Without replicates (nobody is compared on such a metric) the seeds' intervals stand for the whole.
         low, high = (float(np.mean([getattr(row, end) for row in rows])) for end in ("low", "high"))

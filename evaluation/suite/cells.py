@@ -118,6 +118,7 @@ def _row(one: Cell, meta: TaskMeta, found: Measurement, seconds: float) -> Row:
         low=float(found.low),
         high=float(found.high),
         count=int(found.count),
+        clusters=int(found.clusters),
         split=found.split,
         condition=", ".join(part for part in (found.condition, one.condition) if part),
         note=found.note,

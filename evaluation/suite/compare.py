@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from logfm.evaluation.stats import Difference, Estimate, holm, paired_difference
+from logfm.evaluation.stats import Difference, Estimate, few_clusters_p, holm, paired_difference
 from logfm.evaluation.suite.aggregate import CONFIDENCE, Key, Score, average, pooled
 from logfm.evaluation.suite.results import OK, Row, read
 from logfm.extras import require
@@ -104,7 +104,9 @@ def average_verdicts(
             continue
         mine, theirs = (_mean([pair[side] for pair in whole]) for side in (0, 1))
         difference = tested(mine, theirs, confidence)
-        drafts.append(Verdict(key, first, second, difference, difference.p, None))
+        parts = [(one.replicates - two.replicates, min(one.clusters, two.clusters)) for one, two in whole]
+        p = max(difference.p, few_clusters_p(difference.value, parts))
+        drafts.append(Verdict(key, first, second, replace(difference, p=p), p, None))
     return _adjusted(drafts, {key: direction}, confidence)
 
 
@@ -113,6 +115,7 @@ def tested(mine: Estimate, theirs: Estimate, confidence: float) -> Difference:
 
     Of R replicates the bootstrap's smallest p is 2 / (R + 1), which no table of R / 40 comparisons could survive. So
     where no replicate lies beyond zero, p is the normal distribution's at the replicates' spread, if that is smaller.
+    Where clusters were counted, it is at least what so many of them can show.
     """
     difference = paired_difference(mine, theirs, confidence)
     replicates = mine.replicates - theirs.replicates
@@ -120,8 +123,9 @@ def tested(mine: Estimate, theirs: Estimate, confidence: float) -> Difference:
     if not finite.size or difference.p > 2 / (finite.size + 1) + 1e-12:
         return difference
     spread = float(finite.std())
-    tail = math.erfc(abs(difference.value) / spread / math.sqrt(2)) if spread > 0 else 0.0
-    return replace(difference, p=min(difference.p, tail))
+    tail = math.erfc(abs(difference.value) / spread / math.sqrt(2)) if spread > 0 else difference.p
+    bound = few_clusters_p(difference.value, [(replicates, min(mine.clusters, theirs.clusters))])
+    return replace(difference, p=max(bound, min(difference.p, tail)))
 
 
 def mcnemar(mine: ArrayLike, theirs: ArrayLike) -> float:
@@ -163,7 +167,8 @@ def _paired(mine: Score, theirs: Score) -> tuple[Estimate, Estimate] | str:
 
 
 def _estimate(rows: Sequence[Row]) -> Estimate:
-    return Estimate(float(np.mean([row.value for row in rows])), np.nan, np.nan, pooled(rows))
+    value, clusters = float(np.mean([row.value for row in rows])), min(row.clusters for row in rows)
+    return Estimate(value, np.nan, np.nan, pooled(rows), clusters)
 
 
 def _mean(parts: Sequence[Estimate]) -> Estimate:

@@ -1,6 +1,6 @@
 """The leaderboard: for each task the main score averaged over data sets, and ranks that significance supports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,15 +36,33 @@ class Board:
     verdicts: tuple[Verdict, ...]
     tested: bool
     """Whether differences could be tested; else ranks are the order of the values."""
+    apart: str = ""
+    """The data set that this board is about, where its events stand in others, too."""
+
+    @property
+    def name(self) -> str:
+        """The task, and the data set where it is about one that stands apart."""
+        return f"{self.task}: {self.apart}" if self.apart else self.task
 
 
-def leaderboard(found: Mapping[Key, Mapping[str, Score]], metas: Mapping[str, TaskMeta]) -> list[Board]:
-    """A board for each task that has scores, in the tasks' order."""
+def leaderboard(
+    found: Mapping[Key, Mapping[str, Score]], metas: Mapping[str, TaskMeta], apart: Collection[str] = ()
+) -> list[Board]:
+    """A board for each task that has scores, in the tasks' order.
+
+    Data sets named in `apart` hold events of others: they have boards of their own, and no part in a mean, which takes
+    its data sets for independent.
+    """
     boards = []
     for name, meta in metas.items():
         units = main_units(found, meta)
-        if units:
-            boards.append(_board(name, meta, units))
+        own = {key.data for key in units} & set(apart)
+        alone = own == {key.data for key in units}
+        rest = {key: column for key, column in units.items() if key.data not in own or alone}
+        if rest:
+            boards.append(_board(name, meta, rest))
+        for data in () if alone else dict.fromkeys(key.data for key in units if key.data in own):
+            boards.append(_board(name, meta, {key: column for key, column in units.items() if key.data == data}, data))
     return boards
 
 
@@ -57,7 +75,7 @@ def main_units(found: Mapping[Key, Mapping[str, Score]], meta: TaskMeta) -> dict
     return leading or main
 
 
-def _board(name: str, meta: TaskMeta, units: Mapping[Key, Mapping[str, Score]]) -> Board:
+def _board(name: str, meta: TaskMeta, units: Mapping[Key, Mapping[str, Score]], apart: str = "") -> Board:
     roles = {key: next(iter(column.values())).rows[0].data_role for key, column in units.items()}
     role = "results" if "results" in roles.values() else "choices"
     counted = {key: column for key, column in units.items() if roles[key] == role}
@@ -75,7 +93,7 @@ def _board(name: str, meta: TaskMeta, units: Mapping[Key, Mapping[str, Score]]) 
     standings = [Standing(one, means[one], len(scores[one]), ranks.get(one)) for one in order]
     return Board(
         name, meta.main_score, direction, role, tuple(dict.fromkeys(key.data for key in counted)),
-        tuple(standings), tuple(verdicts), tested,
+        tuple(standings), tuple(verdicts), tested, apart,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What the commands print: rich tables, or one JSON document."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +104,18 @@ def _line(one: Verdict) -> tuple[str, ...]:
             p_value(one.p), outcome(one))  # fmt: skip
 
 
-def _boards(boards: Iterable[Board]) -> None:
+def _boards(boards: Sequence[Board]) -> None:
     lines = (
-        (board.task if not number else "", board.metric, "–" if one.rank is None else str(one.rank), one.encoder,
+        (board.name if not number else "", board.metric, "–" if one.rank is None else str(one.rank), one.encoder,
          score(one.estimate.value), _interval(one.estimate),
          f"{one.data_sets} of {len(board.data_sets)}")
         for board in boards for number, one in enumerate(board.standings)
     )  # fmt: skip
+    untested = [board.name for board in boards if not board.tested and len(board.standings) > 1]
     heads = ("task", "main score", "rank", "encoder", "mean", "95 % interval", "data sets")
     _print("Leaderboard (who can't be told apart shares a rank)", heads, lines)
+    if untested:
+        say(f"not tested, so that ranks are the order of the values: {', '.join(untested)}")
 
 
 def _interval(estimate: Estimate) -> str:
@@ -134,8 +137,9 @@ def _board(board: Board) -> dict[str, Any]:
          "low": _finite(one.estimate.low), "high": _finite(one.estimate.high), "data_sets": one.data_sets}
         for one in board.standings
     ]  # fmt: skip
-    return {"task": board.task, "metric": board.metric, "direction": board.direction, "role": board.role,
-            "data": list(board.data_sets), "tested": board.tested, "standings": standings}  # fmt: skip
+    return {"task": board.task, "apart": board.apart, "metric": board.metric, "direction": board.direction,
+            "role": board.role, "data": list(board.data_sets), "tested": board.tested,
+            "standings": standings}  # fmt: skip
 
 
 def _verdict(one: Verdict) -> dict[str, Any]:

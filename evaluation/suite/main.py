@@ -70,8 +70,14 @@ def opened(folders: Sequence[Path], metric: str | None = None, tasks: Iterable[s
     found = scores(rows)
     focus = {row.encoder for row in rows if row.role == "encoder" and row.status == OK}
     merged = {"data": {name: spec for one in documents for name, spec in one["data"].items()}}
+    apart = {name for name, spec in merged["data"].items() if spec.get("apart")}
     return Result(
-        rows, found, leaderboard(found, metas), _verdicts(found, metas, metric, focus), metas, documents[0] | merged
+        rows,
+        found,
+        leaderboard(found, metas, apart),
+        _verdicts(found, metas, metric, focus),
+        metas,
+        documents[0] | merged,
     )
 
 

@@ -6,11 +6,13 @@
     mteb.evaluate(mteb_encoder("out/encoder"), mteb_tasks("data"))
 
 An encoder folder of logfm is one of sentence-transformers, too: `SentenceTransformer("out/encoder")` does as well.
-Lines, pairs, queries and references are those of the suite's tasks `similarity` and `search` at the same seed.
+Lines, pairs, queries and references are those of the suite's tasks `similarity`, `search` and `meaning` at the same
+seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,9 @@ from logfm.evaluation.similarity import draw_pairs
 from logfm.evaluation.suite.registry import Registry, pick, registry
 from logfm.extras import require
 
-_TITLES = {"similarity": "LogSimilarity", "search": "LogSearch"}
-_TYPES = {"similarity": "PairClassification", "search": "Retrieval"}
-_SCORES = {"similarity": "cosine_ap", "search": "map_at_1000"}
+_TITLES = {"similarity": "LogSimilarity", "search": "LogSearch", "meaning": "LogMeaning"}
+_TYPES = {"similarity": "PairClassification", "search": "Retrieval", "meaning": "Retrieval"}
+_SCORES = {"similarity": "cosine_ap", "search": "map_at_1000", "meaning": "map_at_1000"}
 _SPLIT = "test"
 Rows = Mapping[str, Sequence[Any]]
 
@@ -33,9 +35,10 @@ Rows = Mapping[str, Sequence[Any]]
 def mteb_tasks(
     data: str | Path | None = None, names: Iterable[str] = (), seed: int = 0, known: Registry | None = None
 ) -> list[Any]:
-    """Tasks of `mteb` (`AbsTask`) over the data sets of `similarity` and `search`: all, or those named.
+    """Tasks of `mteb` (`AbsTask`) over the data sets of `similarity`, `search` and `meaning`: all, or those named.
 
-    `data` is the data folder. Data is read when `mteb` asks for it.
+    `data` is the data folder. Data is read when `mteb` asks for it. The tasks are entered in mteb's registry, so that
+    `mteb.get_task("LogSearch.loghub-linux")` finds them from then on.
 
     Raises:
         UserError: mteb is not installed, or there is no such data set.
@@ -44,9 +47,10 @@ def mteb_tasks(
     known = known or registry()
     chosen = [pick(known.data, name, "data set") for name in names] or list(known.data.values())
     folder = None if data is None else Path(data)
-    return [
-        _task(kind, spec, known, folder, seed)(seed=seed) for spec in chosen for kind in _TITLES if kind in spec.tasks
-    ]
+    kinds = [_task(kind, spec, known, folder, seed) for spec in chosen for kind in _TITLES if kind in spec.tasks]
+    # mteb has no public way to add a task.
+    import_module("mteb.get_tasks")._TASKS_REGISTRY.update({one.metadata.name: one for one in kinds})
+    return [one(seed=seed) for one in kinds]
 
 
 def mteb_encoder(uri: str | Path) -> Any:
@@ -91,7 +95,7 @@ def _task(kind: str, spec: DataSpec, known: Registry, folder: Path | None, seed:
         sample_creation="found",
     )
     base = getattr(tasks, f"AbsTask{_TYPES[kind]}")
-    build: Callable[..., dict[str, Any]] = {"similarity": _pairs, "search": _retrieval}[kind]
+    build: Callable[..., dict[str, Any]] = {"similarity": _pairs, "search": _retrieval, "meaning": _meaning}[kind]
     read = partial(build, known, spec, folder, {**known.tasks[kind].META.caps}, seed)
 
     def load_data(self: Any, num_proc: int | None = None, **settings: Any) -> None:
@@ -133,7 +137,6 @@ def _pairs(known: Registry, spec: DataSpec, folder: Path | None, caps: Mapping[s
 def _retrieval(
     known: Registry, spec: DataSpec, folder: Path | None, caps: Mapping[str, int], seed: int
 ) -> dict[str, Any]:
-    datasets = require("datasets", "mteb")
     texts, templates = _lines(known, spec, folder, caps.get("lines"), seed)
     asked, references = halves(len(texts), seed)
     relevant: dict[str, dict[str, int]] = {}
@@ -143,12 +146,26 @@ def _retrieval(
     queries = [row for row in asked[: caps.get("queries")].tolist() if templates[row] in of_template]
     for row in queries:
         relevant[str(row)] = dict.fromkeys(of_template[templates[row]], 1)
-    corpus = {"id": [str(row) for row in references], "text": [texts[row] for row in references]}
-    questions = {"id": [str(row) for row in queries], "text": [texts[row] for row in queries]}
-    split = {
-        "corpus": datasets.Dataset.from_dict(corpus),
-        "queries": datasets.Dataset.from_dict(questions),
-        "relevant_docs": relevant,
-        "top_ranked": None,
-    }
+    searched = {str(row): texts[row] for row in references.tolist()}
+    return _split(searched, {str(row): texts[row] for row in queries}, relevant)
+
+
+def _meaning(
+    known: Registry, spec: DataSpec, folder: Path | None, caps: Mapping[str, int], seed: int
+) -> dict[str, Any]:
+    from logfm.evaluation.tasks.meaning import asked
+
+    texts, sentences, rows, classes = asked(known.load(spec, folder, spec.most_rows), caps.get("queries"), seed)
+    events = {str(row): text for row, text in enumerate(texts)}
+    relevant = {f"q{row}": {str(one): 1 for one in np.flatnonzero(classes == classes[row])} for row in rows.tolist()}
+    return _split(events, {f"q{row}": sentences[row] for row in rows.tolist()}, relevant)
+
+
+def _split(
+    corpus: Mapping[str, str], queries: Mapping[str, str], relevant: dict[str, dict[str, int]]
+) -> dict[str, Any]:
+    """What `mteb` retrieves from."""
+    datasets = require("datasets", "mteb")
+    found = [datasets.Dataset.from_dict({"id": list(one), "text": list(one.values())}) for one in (corpus, queries)]
+    split = {"corpus": found[0], "queries": found[1], "relevant_docs": relevant, "top_ranked": None}
     return {"default": {_SPLIT: split}}

@@ -5,20 +5,26 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, TypeVar, cast
 
+import logfm
 from logfm.artifacts import digest, file_hash
-from logfm.configs.base import RECIPES, load
+from logfm.configs.base import RECIPES, Config, load
 from logfm.configs.schema.suite import DataSpec, SuiteSpec
 from logfm.errors import UserError
 from logfm.evaluation.suite.task import Data, Task
 
 _DATA, _SUITES = RECIPES / "evaluation" / "data", RECIPES / "evaluation" / "suites"
 _ROOM = "logfm.evaluation."
+_CALLED = ("finetune/*.py", "embeddings/*.py", "embeddings/*/*.py", "evaluation/anomaly/*.py", "corpus/templates.py",
+           "pretrain/attention/*.py", "pretrain/forward.py", "pretrain/masking.py", "pretrain/packing.py")  # fmt: skip
 Known = TypeVar("Known")
+RESERVED = ("seeds", "baselines")
+"""Options of a task that stand for the suite's own."""
 
 
 class Load(Protocol):
@@ -53,8 +59,12 @@ class Registry:
         """
         own = name not in self.suites and name.endswith(".yaml") and Path(name).is_file()
         suite = load(SuiteSpec, name) if own else pick(self.suites, name, "suite")
-        for task in suite.tasks:
-            pick(self.tasks, task, "task")
+        for task, options in suite.tasks.items():
+            module: Any = pick(self.tasks, task, "task")
+            # A misspelt cap must not pass for one that is kept.
+            taken = {*module.META.caps, *getattr(module, "OPTIONS", Config).model_fields, *RESERVED}
+            for option in options:
+                pick(dict.fromkeys(taken), option, f"option of the task {task}")
         for one in suite.data or ():
             pick(self.data, one, "data set")
         return suite
@@ -110,7 +120,9 @@ def _tasks() -> tuple[dict[str, Task], dict[str, str]]:
 
 
 def _code_hash(module: ModuleType) -> str:
-    """Hash of a task's source and of what it imports from this room, whose changes can change scores."""
+    """Hash of the version, of a task's source, of what it imports from this room, and of the rooms whose heads and
+    encoders it calls: changes there can change scores.
+    """
     sources: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -122,7 +134,14 @@ def _code_hash(module: ModuleType) -> str:
             str(getattr(value, "__module__", None) or getattr(value, "__name__", "")) for value in vars(one).values()
         }
         waiting += [sys.modules[name] for name in names if name.startswith(_ROOM) and name in sys.modules]
-    return digest(sources)
+    return digest(sources | _called())
+
+
+@cache
+def _called() -> dict[str, str]:
+    root = Path(logfm.__file__).parent
+    found = sorted(path for pattern in _CALLED for path in root.glob(pattern))
+    return {"version": logfm.__version__} | {path.relative_to(root).as_posix(): file_hash(path) for path in found}
 
 
 def _named(kind: type[Any], folders: Sequence[Path]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def view(result: Result) -> dict[str, Any]:
         "document": result.document,
         "encoders": list(colours.items()),
         "asked": _asked(result.rows),
+        "seeds": _seeds(result.document.get("seeds", 0)),
         "boards": result.boards,
         "standings": _standings(result.boards),
         "tasks": [_task(result, meta, colours) for meta in result.tasks.values() if _has(result, meta)],
@@ -95,9 +96,9 @@ def _colours(result: Result) -> dict[str, str]:
 
 def _standings(boards: Sequence[Board]) -> list[tuple[str, list[Any]]]:
     """A row an encoder, a cell a task (None where it has no score); those of the best mean rank first."""
-    found = {(board.task, one.encoder): one for board in boards for one in board.standings}
+    found = {(board.name, one.encoder): one for board in boards for one in board.standings}
     names = dict.fromkeys(name for _, name in found)
-    rows = [(name, [found.get((board.task, name)) for board in boards]) for name in names]
+    rows = [(name, [found.get((board.name, name)) for board in boards]) for name in names]
 
     def place(row: tuple[str, list[Any]]) -> tuple[bool, float]:
         ranks = [one.rank for one in row[1] if one is not None and one.rank is not None]
@@ -105,6 +106,11 @@ def _standings(boards: Sequence[Board]) -> list[tuple[str, list[Any]]]:
         return 2 * len(ranks) < len(boards), sum(ranks) / len(ranks) if ranks else float("inf")
 
     return sorted(rows, key=place)
+
+
+def _seeds(told: Any) -> int:
+    """The most seeds of a task; older runs tell one number."""
+    return max(told.values(), default=0) if isinstance(told, dict) else int(told)
 
 
 def _has(result: Result, meta: TaskMeta) -> bool:

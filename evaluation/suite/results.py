@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from logfm.artifacts import write_atomic
 from logfm.errors import UserError
 
-SCHEMA_VERSION = 2
-"""2: columns `task_hash`, `role`, `data_role` and `hits` came in."""
+SCHEMA_VERSION = 3
+"""3: column `clusters`. 2: columns `task_hash`, `role`, `data_role` and `hits` came in."""
 PARQUET, CSV = "results.parquet", "results.csv"
 OK, FAILED, NOT_APPLICABLE, NO_DATA = "ok", "failed", "not applicable", "no data"
 _VERSION_KEY = b"logfm.results"
@@ -24,7 +24,7 @@ _LISTS = ("replicates", "hits")
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("run", "suite", "task", "data", "split", "condition", "metric", "direction")]
     + [(name, pa.float64()) for name in ("value", "low", "high")]
-    + [("count", pa.int64()), ("seed", pa.int64())]
+    + [("count", pa.int64()), ("clusters", pa.int64()), ("seed", pa.int64())]
     + [(name, pa.string()) for name in ("encoder", "encoder_hash", "data_hash", "task_hash")]
     + [("task_version", pa.int64()), ("logfm", pa.string()), ("seconds", pa.float64())]
     + [(name, pa.string()) for name in ("status", "note", "role", "data_role")]
@@ -53,6 +53,8 @@ class Row:
     low: float = float("nan")
     high: float = float("nan")
     count: int = 0
+    clusters: int = 0
+    """What the interval was drawn from; 0 where nobody counted."""
     encoder_hash: str = ""
     data_hash: str = ""
     """Of the events that were read: files, specification, cap."""

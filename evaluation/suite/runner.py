@@ -20,14 +20,13 @@ from logfm.errors import UserError
 from logfm.evaluation.suite.cells import Cell, cell, measure, stored, subset
 from logfm.evaluation.suite.contamination import Flags, seen
 from logfm.evaluation.suite.contestants import AnyContestant, one_line, open_contestants
-from logfm.evaluation.suite.registry import Registry, pick
+from logfm.evaluation.suite.registry import RESERVED, Registry, pick
 from logfm.evaluation.suite.results import FAILED, NO_DATA, NOT_APPLICABLE, OK, Row, write
 from logfm.evaluation.suite.task import UNSEEN, Data
 
 RUN = "run.json"
 CONTAMINATION = "contamination"
 _CELLS, _CACHE = "cells", "cache"
-_RESERVED = ("seeds", "baselines")
 ENGINES = ("local", "ray")
 Job = tuple[Cell, AnyContestant, Data]
 Execute = Callable[[list[Job]], Iterator[list[Row]]]
@@ -43,7 +42,8 @@ class Plan:
     out: Path
     data: Path | None
     tasks: tuple[str, ...]
-    seeds: int
+    seeds: int | None
+    """Asked for; None for what the suite says."""
 
     @property
     def cells(self) -> Path:
@@ -84,7 +84,7 @@ def run(
     with _locked(out):
         contestants = open_contestants(encoders, out / _CACHE, chosen.baselines)
         names = tuple(tasks) or tuple(chosen.tasks)
-        plan = Plan(registry, chosen, contestants, out, data, names, seeds or chosen.seeds)
+        plan = Plan(registry, chosen, contestants, out, data, names, seeds)
         started = datetime.now(UTC)
         if engine == "ray":
             from logfm.evaluation.suite.on_ray import executor
@@ -151,7 +151,8 @@ def _of(plan: Plan, spec: DataSpec) -> list[str]:
 
 
 def _seeds(plan: Plan, task: str) -> int:
-    return min(int(str(plan.suite.tasks[task].get("seeds", plan.seeds))), plan.seeds)
+    """What was asked for; else what the suite says of the task, else of all."""
+    return plan.seeds or int(str(plan.suite.tasks[task].get("seeds", plan.suite.seeds)))
 
 
 def _takes_part(plan: Plan, task: str, contestant: AnyContestant) -> bool:
@@ -179,7 +180,7 @@ def _jobs(
         meta = plan.registry.tasks[name].META
         if (condition and not meta.by_event) or not _takes_part(plan, name, contestant):
             continue
-        given = {key: value for key, value in plan.suite.tasks[name].items() if key not in _RESERVED}
+        given = {key: value for key, value in plan.suite.tasks[name].items() if key not in RESERVED}
         options: dict[str, Any] = {**(meta.caps if plan.suite.capped else {}), **given}
         code = plan.registry.codes.get(name, "")
         if data.seen is not None and not meta.by_event:
@@ -214,7 +215,7 @@ def _document(plan: Plan, started: datetime) -> dict[str, Any]:
     used = {spec.name: spec for task in plan.tasks for spec in plan.registry.runs_on(task, plan.suite)}
     return {
         "suite": plan.suite.dump(),
-        "seeds": plan.seeds,
+        "seeds": {name: _seeds(plan, name) for name in plan.tasks},
         "tasks": {name: plan.registry.tasks[name].META.dump() for name in plan.tasks},
         "data": {name: spec.dump() for name, spec in used.items()},
         "encoders": {one.name: {"hash": one.hash, "asked": one.role == "encoder"} for one in plan.contestants},

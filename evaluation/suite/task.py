@@ -50,13 +50,16 @@ class Measurement:
     replicates: Floats = field(default_factory=lambda: NO_REPLICATES)
     hits: NDArray[np.bool_] | None = None
     """Whether each item was hit, in an order that contestants share: McNemar's test where there are no replicates."""
+    clusters: int = 0
+    """Templates, blocks or scenarios that the interval rests on; 0 where there is none."""
     judged: str = ""
     """Hash of the items, where they are not all of the data set's: figures of other items are not compared."""
 
     @classmethod
     def of(cls, metric: str, estimate: Estimate, count: int, **more: Any) -> "Measurement":
         """A measurement with its bootstrap interval and replicates."""
-        return cls(metric, estimate.value, estimate.low, estimate.high, count, replicates=estimate.replicates, **more)
+        bounds = (estimate.value, estimate.low, estimate.high)
+        return cls(metric, *bounds, count, replicates=estimate.replicates, clusters=estimate.clusters, **more)
 
 
 @dataclass(frozen=True, eq=False)

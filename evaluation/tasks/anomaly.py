@@ -34,6 +34,7 @@ META = TaskMeta(
     minutes=16,
     caps={"fit_events": 20_000, "lanobert_texts": 300, "conad_sequences": 1_500, "logbert_steps": 150},
 )
+OPTIONS = AnomalyOptions
 _MOST_CLASSES = 20
 
 
@@ -43,7 +44,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     Raises:
         UserError: no labels, one class only in the test, or what the split refuses.
     """
-    config = parse(AnomalyOptions, dict(options), "options of the task anomaly")
+    config = parse(OPTIONS, dict(options), "options of the task anomaly")
     case = make_case(data, seed, config.split)
     need_both(case.test.labels, "the test")
     copies, rows = copied(case, data)

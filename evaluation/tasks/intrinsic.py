@@ -105,7 +105,7 @@ def _measurements(
         "masked_accuracy": (right.sum() / tokens.sum(), ratio(draws @ right, drawn_tokens)),
     }
     for name, (value, replicates) in values.items():
-        found = estimate(float(value), np.asarray(replicates), StatisticsConfig().confidence)
+        found = estimate(float(value), np.asarray(replicates), StatisticsConfig().confidence, len(present))
         yield Measurement.of(name, found, int(tokens.sum()), condition=condition, note=note)
 
 

@@ -24,6 +24,7 @@ META = TaskMeta(
     minutes=2,
     caps={"epochs": 5, "sequences": 200, "events": 16},
 )
+OPTIONS = LastlayerOptions
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -32,7 +33,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     Raises:
         UserError: no labels, one class only in a part, an encoder of another kind, or what the split refuses.
     """
-    config = parse(LastlayerOptions, dict(options), "options of the task lastlayer")
+    config = parse(OPTIONS, dict(options), "options of the task lastlayer")
     case = make_case(data, seed, config.split)
     need_both(case.test.labels, "the test")
     train = limited(case.train, config.sequences, seed)

@@ -37,6 +37,7 @@ META = TaskMeta(
     caps={"windows": 12_000},
     lead="honest",
 )
+OPTIONS = LeakyOptions
 IN_ORDER = "honest, in order"
 """Left out where anomalies cluster in time, so that a part of it holds one class only."""
 _SHOWN = ("f1", "precision", "recall", "pr_auc", "roc_auc", "prevalence")
@@ -48,7 +49,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     Raises:
         UserError: no labels or groups, or one class only in a part.
     """
-    config = parse(LeakyOptions, dict(options), "options of the task leaky")
+    config = parse(OPTIONS, dict(options), "options of the task leaky")
     if data.groups is None:
         raise UserError("this task needs groups", data.spec.name, "Take a data set that has them.")
     columns = replace(columns_of(data, unit_of(data)), entities=data.groups)

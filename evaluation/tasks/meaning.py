@@ -28,6 +28,7 @@ META = TaskMeta(
     metrics={"map": "higher", "mrr": "higher"} | {f"recall@{k}": "higher" for k in _RECALL},
     minutes=6,
     caps={"queries": 1000},
+    by_event=True,
 )
 OWN_LEFT_OUT = "own event left out"
 
@@ -52,15 +53,14 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     if data.queries is None or not any(data.queries):
         raise UserError("search by meaning needs descriptions", data.spec.name)
     events = _events(data)
-    texts = [data.texts[row] for row in events]
-    sentences = [data.queries[row] for row in events]
     most = options.get("queries")
-    queries = _queries(sentences, None if most is None else int(most), seed)
+    texts, sentences, *found = asked(data, None if most is None else int(most), seed)
+    queries = _Queries(*found)
     targets = contestant.encode(texts, texts)
-    asked = contestant.encode([sentences[row] for row in queries.rows], texts)
+    vectors = contestant.encode([sentences[row] for row in queries.rows], texts)
     names = data.sources or [data.spec.name] * len(data.texts)
     sources = np.array([names[row] for row in events])
-    scores = _similarities(asked, targets, len(queries.rows), len(events))
+    scores = _similarities(vectors, targets, len(queries.rows), len(events))
     relevant = queries.classes[queries.rows][:, None] == queries.classes[None, :]
     yield from _measure(scores, relevant, sources[queries.rows], "", seed)
     kinds = data.classes or [""] * len(data.texts)
@@ -76,6 +76,14 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
             yield from _measure(
                 scores[answered], relevant[answered], sources[queries.rows[own]][answered], OWN_LEFT_OUT, seed
             )
+
+
+def asked(data: Data, most: int | None, seed: int) -> tuple[list[str], list[str], Rows, Rows]:
+    """The different events, their descriptions, which of them are asked (rows), and each one's class (-1: none)."""
+    events = _events(data)
+    described = data.queries or [""] * len(data.texts)
+    sentences = [described[row] for row in events]
+    return [data.texts[row] for row in events], sentences, *_queries(sentences, most, seed)
 
 
 def _events(data: Data) -> Rows:

@@ -11,6 +11,7 @@ import numpy as np
 
 from logfm.configs.base import parse
 from logfm.configs.schema.anomaly import PrevalenceOptions
+from logfm.configs.schema.evaluation import StatisticsConfig
 from logfm.configs.schema.suite import TaskMeta
 from logfm.embeddings.detectors import LOGBERT
 from logfm.errors import UserError
@@ -20,7 +21,7 @@ from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import need_both, thresholds
 from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, trained
 from logfm.evaluation.anomaly.windows import Rows, Sequences
-from logfm.evaluation.stats import Floats
+from logfm.evaluation.stats import Estimate, Floats, cluster_draws, estimate, ratio
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 
 META = TaskMeta(
@@ -48,6 +49,7 @@ META = TaskMeta(
     caps={"size": 1_000, "fit_events": 10_000, "logbert_steps": 150, "epochs": 5, "events": 16},
     lead="nearest, 20 %",
 )
+OPTIONS = PrevalenceOptions
 _CLASSIFIERS = (LOGISTIC, LASTLAYER)
 _ALERT_RATE = 0.01
 
@@ -58,7 +60,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     Raises:
         UserError: no labels, one class only in a part, or what the split refuses.
     """
-    config = parse(PrevalenceOptions, dict(options), "options of the task prevalence")
+    config = parse(OPTIONS, dict(options), "options of the task prevalence")
     case = make_case(data, seed, config.split)
     need_both(case.test.labels, "the test")
     train = thinned(case.train, config.train_percent, seed)
@@ -80,8 +82,11 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
             alerts = _unsupervised(name, case, vectors, data, contestant, seed, config)
         condition = f"baseline {name}" if name == LOGBERT else name
         for percent, rows in mixtures(case.test, config.percents, config.size, seed).items():
-            for metric, value in counted(alerts[rows], case.test.labels[rows] > 0).items():
-                yield Measurement(metric, value, count=len(rows), condition=f"{condition}, {percent} %", note=note)
+            attacks, clusters = case.test.labels[rows] > 0, [case.test.clusters[row] for row in rows]
+            intervals = _intervals(alerts[rows], attacks, clusters, config.resamples, seed)
+            for metric, value in counted(alerts[rows], attacks).items():
+                found = intervals.get(metric, Estimate(value, np.nan, np.nan, np.empty(0)))
+                yield Measurement.of(metric, found, len(rows), condition=f"{condition}, {percent} %", note=note)
 
 
 def _unsupervised(
@@ -116,7 +121,7 @@ def mixtures(test: Sequences, percents: tuple[int, ...], size: int, seed: int) -
     The size is that of the smaller pool where `size` is more, as one set is all attacks and one is all normal.
 
     Raises:
-        UserError: a percentage outside 0 to 100.
+        UserError: a percentage outside 0 to 100, or too few sequences to tell two of them apart.
     """
     if any(not 0 <= percent <= 100 for percent in percents):
         raise UserError("a share of attacks lies between 0 and 100 percent", str(percents))
@@ -124,11 +129,28 @@ def mixtures(test: Sequences, percents: tuple[int, ...], size: int, seed: int) -
     attacks = rng.permutation(np.flatnonzero(test.labels > 0))
     normal = rng.permutation(np.flatnonzero(test.labels == 0))
     total = min(size, len(attacks), len(normal))
+    counts = {percent: round(total * percent / 100) for percent in percents}
+    if len(set(counts.values())) < len(counts):
+        raise UserError(
+            f"{len(attacks)} attacks and {len(normal)} normal sequences in the test are too few for these shares",
+            ", ".join(f"{percent} %" for percent in percents),
+            "Take more data, or fewer shares.",
+        )
     found = {}
-    for percent in percents:
-        count = round(total * percent / 100)
+    for percent, count in counts.items():
         found[percent] = np.concatenate((attacks[:count], normal[: total - count]))
     return found
+
+
+def _intervals(alerts: Any, attacks: Any, clusters: list[str], resamples: int, seed: int) -> dict[str, Estimate]:
+    """The ratios of one set with intervals from a bootstrap of whole clusters."""
+    codes = np.unique(np.asarray(clusters, dtype=object), return_inverse=True)[1]
+    weights = cluster_draws(int(codes.max()) + 1, resamples, seed)[:, codes].astype(np.float64)
+    hits, found, real = (weights @ one.astype(np.float64) for one in (alerts & attacks, alerts, attacks))
+    replicates = {"precision": ratio(hits, found), "recall": ratio(hits, real), "f1": ratio(2 * hits, found + real)}
+    figures, confidence = counted(alerts, attacks), StatisticsConfig().confidence
+    rests_on = min(len(np.unique(codes[attacks])), len(np.unique(codes[~attacks]))) or len(np.unique(codes))
+    return {name: estimate(figures[name], column, confidence, rests_on) for name, column in replicates.items()}
 
 
 def counted(alerts: Any, attacks: Any) -> dict[str, float]:

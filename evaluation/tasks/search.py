@@ -11,7 +11,7 @@ from logfm.errors import UserError
 from logfm.evaluation.data.copies import Rows, firsts, masked, one_of_each, sampled
 from logfm.evaluation.search import halves, search
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
-from logfm.evaluation.tasks.similarity import FEWEST, NO_COPIES
+from logfm.evaluation.tasks.similarity import NO_COPIES
 
 _RECALL = SearchConfig().recall_at
 META = TaskMeta(
@@ -70,10 +70,7 @@ def _measure(
     told, count = len(set(found.templates.tolist())), len(found.queries)
     note = f"{told} templates, {found.references} references; {sum(found.left_out.values())} lines had nothing to find"
     for name, estimate in found.metrics.items():
-        if condition and told < FEWEST:
-            yield Measurement(name, estimate.value, count=count, condition=condition, note=f"{note}; no interval")
-        else:
-            yield Measurement.of(name, estimate, count, condition=condition, note=note)
+        yield Measurement.of(name, estimate, count, condition=condition, note=note)
     if not condition:
         copied = np.isin(hashes[asked], hashes[references])
         yield Measurement("copies", float(copied.mean()), count=len(asked), note="queries with a value-masked copy")

@@ -27,8 +27,6 @@ META = TaskMeta(
     by_event=True,
 )
 NO_COPIES = "no copies"
-FEWEST = 10
-"""Templates below which `no copies` has a value and no interval: a bootstrap over so few is too narrow."""
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -64,10 +62,7 @@ def _measure(
     told = len(np.unique(pairs.codes[pairs.positive[:, 0]]))
     note = f"{len(paired)} lines of {pairs.templates} templates, {told} of them in pairs"
     for name, found in similarity(vectors, pairs, StatisticsConfig(), seed).items():
-        if condition and told < FEWEST:
-            yield Measurement(name, found.value, count=2 * count, condition=condition, note=f"{note}: no interval")
-        else:
-            yield Measurement.of(name, found, 2 * count, condition=condition, note=note)
+        yield Measurement.of(name, found, 2 * count, condition=condition, note=note)
 
 
 def _most(options: Mapping[str, Any], name: str) -> int | None:

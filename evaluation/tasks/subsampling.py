@@ -1,6 +1,6 @@
 """Subsampling: how much of a log do ten events show?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -35,9 +35,10 @@ META = TaskMeta(
     minutes=2,
     caps={"events": 2000, "chosen": 10},
 )
-RANDOM, CLUSTERS = "random choice", "TF-IDF + k-means"
+RANDOM, CLUSTERS = "baseline random choice", "baseline TF-IDF + k-means"
 _LONGEST = 4000
 _HALVES = 200
+_EVENTS = 2000  # the paper's
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -51,8 +52,8 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     Raises:
         UserError: not twice as many events as are to be chosen.
     """
-    count, most = int(options.get("chosen", 10)), options.get("events")
-    rows = sampled(np.arange(len(data.texts)), None if most is None else int(most), seed)
+    count, most = int(options.get("chosen", 10)), int(options.get("events", _EVENTS))
+    rows = sampled(np.arange(len(data.texts)), most, seed)
     texts = [data.texts[row] for row in rows]
     if len(set(texts)) <= 2 * count:
         raise UserError(f"{len(set(texts))} different events are too few to choose {count} from", data.spec.name)
@@ -62,19 +63,25 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     for name, value in values.items():
         spread = halves[name] - halves[name].mean() + value
         yield Measurement.of(name, estimate(value, spread, StatisticsConfig().confidence), count)
-    for baseline, places in _baselines(tuple(texts), count, seed).items():
+    for baseline, (places, among) in _baselines(tuple(texts), count, seed).items():
         for name, value in _measure([texts[place] for place in places]).items():
-            yield Measurement(name, value, count=len(places), condition=baseline)
+            spread = among[name] - among[name].mean() + value
+            found = estimate(value, spread, StatisticsConfig().confidence)
+            yield Measurement.of(name, found, len(places), condition=baseline)
 
 
 def _on_halves(vectors: np.ndarray, texts: list[str], count: int, seed: int) -> dict[str, Floats]:
     """The measures of what is chosen from each of many random halves, float64 (halves,)."""
+    return _jackknife(texts, seed, lambda kept: kept[max_min(vectors[kept], count)[0]])
+
+
+def _jackknife(texts: Sequence[str], seed: int, choose: Callable[[Rows], Rows]) -> dict[str, Floats]:
+    """The measures of what `choose` takes from each of the halves, which are the same for everybody."""
     rng = np.random.default_rng([seed, 1])
     found = []
     for _ in range(_HALVES):
         kept = np.sort(rng.permutation(len(texts))[: len(texts) // 2])
-        chosen, _ = max_min(vectors[kept], count)
-        found.append(_measure([texts[place] for place in kept[chosen]]))
+        found.append(_measure([texts[place] for place in choose(kept)]))
     return {name: np.array([one[name] for one in found]) for name in found[0]}
 
 
@@ -110,20 +117,33 @@ def _distances(texts: Sequence[str]) -> tuple[list[int], list[float]]:
 
 
 @lru_cache(maxsize=8)
-def _baselines(texts: tuple[str, ...], count: int, seed: int) -> dict[str, Rows]:
-    """What needs no encoder, chosen once for all contestants."""
-    chance = np.random.default_rng(seed).choice(len(texts), size=count, replace=False)
-    return {RANDOM: chance, CLUSTERS: _central(texts, count, seed)}
+def _baselines(texts: tuple[str, ...], count: int, seed: int) -> dict[str, tuple[Rows, dict[str, Floats]]]:
+    """What needs no encoder, chosen once for all contestants: the rows, and the measures on halves."""
+    rng = np.random.default_rng(seed)
+    chance = rng.choice(len(texts), size=count, replace=False)
+    distances = _to_centres(texts, count, seed)
+
+    def central(kept: Rows) -> Rows:
+        return np.unique(kept[np.argmin(distances[kept], axis=0)]).astype(np.int64)
+
+    def by_chance(kept: Rows) -> Rows:
+        return rng.choice(kept, size=count, replace=False)
+
+    every = np.arange(len(texts))
+    return {
+        RANDOM: (chance, _jackknife(texts, seed, by_chance)),
+        CLUSTERS: (central(every), _jackknife(texts, seed, central)),
+    }
 
 
-def _central(texts: Sequence[str], count: int, seed: int) -> Rows:
-    """The event nearest to the centre of each k-means cluster of TF-IDF vectors."""
+def _to_centres(texts: Sequence[str], count: int, seed: int) -> Floats:
+    """Distances of each event to the centre of each k-means cluster of TF-IDF vectors, float64 (texts, count)."""
     from logfm.evaluation.baselines import tfidf
 
     cluster = require("sklearn.cluster", "embed")
     vectors = tfidf(texts)(texts)
     found = cluster.KMeans(count, n_init=3, random_state=seed).fit(vectors)
-    return np.unique(np.argmin(found.transform(vectors), axis=0)).astype(np.int64)
+    return np.asarray(found.transform(vectors), dtype=np.float64)
 
 
 def _dense(vectors: Matrix, rows: int) -> np.ndarray:

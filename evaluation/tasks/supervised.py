@@ -1,11 +1,13 @@
 """Supervised anomaly detection: heads trained on labels, over frozen vectors."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from logfm.configs.base import parse
 from logfm.configs.schema.anomaly import SupervisedOptions
 from logfm.configs.schema.suite import TaskMeta
+from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import limited, make_case
 from logfm.evaluation.anomaly.heads import event_vectors
 from logfm.evaluation.anomaly.metrics import METRICS, average_precision, need_both
@@ -25,6 +27,7 @@ META = TaskMeta(
     minutes=5,
     caps={"epochs": 8, "sequences": 600, "events": 48},
 )
+OPTIONS = SupervisedOptions
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -33,7 +36,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     Raises:
         UserError: no labels, one class only in a part, or what the split refuses.
     """
-    config = parse(SupervisedOptions, dict(options), "options of the task supervised")
+    config = parse(OPTIONS, dict(options), "options of the task supervised")
     case = make_case(data, seed, config.split)
     need_both(case.test.labels, "the test")
     vectors = event_vectors(contestant, data, case)
@@ -41,12 +44,19 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     copies, rows = copied(case, data)
     yield from rows
     judged = {"validation": case.validation, "test": case.test}
-    found = []
+    found, refused = [], []
     for kind in config.heads:
         limits = Limits(config.epochs, config.events)
-        scores = trained(kind, train, case.validation, judged, data, contestant, vectors, seed, limits)
+        try:
+            scores = trained(kind, train, case.validation, judged, data, contestant, vectors, seed, limits)
+        except UserError as error:
+            refused.append(f"left out: {kind} ({error})")
+            continue
         note = f"trained on {len(train)} of {len(case.train)} sequences" if len(train) < len(case.train) else ""
         found.append(Scored(kind, scores["validation"], scores["test"], note))
+    if not found:
+        raise UserError("no head can be trained here", data.spec.name, "; ".join(refused))
     best = chosen(found, [average_precision(one.validation, case.validation.labels) for one in found])
+    best = replace(best, note="; ".join(part for part in (best.note, *refused) if part))
     for one in (*found, best):
         yield from measured(one, case, copies, seed, config.resamples, data)

@@ -14,7 +14,8 @@ from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import Case, columns_of, cutter, make_case, unit_of
 from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge
-from logfm.evaluation.anomaly.metrics import METRICS, measure, thresholds
+from logfm.evaluation.anomaly.metrics import METRICS
+from logfm.evaluation.anomaly.reporting import Scored, copied, measured
 from logfm.evaluation.anomaly.trained import LOGISTIC, Limits, trained
 from logfm.evaluation.anomaly.windows import Columns, Rows
 from logfm.evaluation.stats import estimate
@@ -33,6 +34,7 @@ META = TaskMeta(
     minutes=3,
     caps={"most_pairs": 4, "fit_events": 10_000},
 )
+OPTIONS = TransferOptions
 _FIRST_PERIOD = SplitConfig(train=0.7, validation=0.29)
 
 
@@ -42,35 +44,31 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     Raises:
         UserError: no labels, an unknown source, or nothing that can be trained on and tested.
     """
-    config = parse(TransferOptions, dict(options), "options of the task transfer")
+    config = parse(OPTIONS, dict(options), "options of the task transfer")
     statistics = StatisticsConfig(resamples=config.resamples)
     found: list[Measurement] = []
+    whole: set[str] = set()
     for name, case in _cases(data, seed, config):
         if not 0 < case.test.labels.sum() < len(case.test):
             continue
         vectors = event_vectors(contestant, data, case)
+        copies, _ = copied(case, data)
         for head in config.heads:
             judged = _judged(head, case, vectors, data, contestant, seed, config)
             if judged is None:
                 continue
-            for one in measure(
-                judged.test,
-                case.test.labels,
-                case.test.clusters,
-                thresholds(judged.validation, case.validation.labels),
-                days=case.test.days,
-                statistics=statistics,
-                seed=seed,
-                condition=f"{head}, {name}",
-                note=judged.note,
-            ):
+            if not name.startswith("within "):
+                whole.add(f"{head}, {name}")
+            scored = Scored(f"{head}, {name}", judged.validation, judged.test, judged.note)
+            for one in measured(scored, case, copies, seed, config.resamples, data):
                 found.append(one)
                 yield one
-    across = [one for one in found if one.metric == "pr_auc" and ", within " not in one.condition]
+    across = [one for one in found if one.metric == "pr_auc" and one.condition in whole]
     if not across:
         raise UserError("no pair of sources or periods can be trained on and tested", data.spec.name)
     # Sources are drawn apart, so their replicates are averaged one by one.
-    together = np.mean([one.replicates for one in across], axis=0)
+    parts = [one.replicates for one in across]
+    together = np.mean(parts, axis=0) if all(len(one) for one in parts) else np.empty(0)
     mean = estimate(float(np.mean([one.value for one in across])), together, statistics.confidence)
     count = sum(one.count for one in across)
     yield Measurement.of("pr_auc", mean, count, note=f"the mean of {len(across)} pairs and heads")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from logfm.evaluation.stats import (
     Estimate,
     cluster_draws,
+    estimate,
     holm,
     mean_estimate,
     paired_bootstrap,
@@ -111,3 +112,37 @@ def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
     assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     assert [adjusted[i] for i in order] == sorted(adjusted)
+
+
+def test_few_clusters_show_little() -> None:
+    rng = np.random.default_rng(0)
+    for clusters, least in ((2, 0.5), (4, 0.125)):
+        values = np.repeat(rng.normal(size=clusters), 20)
+        index = np.repeat(np.arange(clusters), 20)
+        draws = cluster_draws(clusters, 500, seed=1)
+        first = mean_estimate(values, index, draws, 0.95)
+        better = mean_estimate(values + 1, index, draws, 0.95)
+        assert paired_difference(better, first, 0.95).p == pytest.approx(least)
+    one = mean_estimate(np.ones(5), np.zeros(5, np.int64), cluster_draws(1, 500, seed=1), 0.95)
+    assert not one.replicates.size and np.isnan(one.low)
+
+
+def test_false_alarms_stay_at_their_rate_with_few_clusters() -> None:
+    rng = np.random.default_rng(0)
+    for clusters in (3, 6):
+        alarms = 0
+        for number in range(100):
+            index = np.repeat(np.arange(clusters), 10)
+            noise = np.repeat(rng.normal(size=clusters), 10)
+            draws = cluster_draws(clusters, 200, seed=number)
+            both = (mean_estimate(column, index, draws, 0.95) for column in (noise * 0, noise))
+            alarms += paired_difference(*both, 0.95).p < 0.05
+        assert alarms <= 12
+
+
+def test_the_interval_of_few_clusters_is_wider_and_a_share_stays_one() -> None:
+    replicates = np.random.default_rng(0).uniform(0.7, 0.99, 1000)
+    narrow, wide = estimate(0.9, replicates, 0.95), estimate(0.9, replicates, 0.95, 4)
+    assert wide.low < narrow.low and narrow.high < wide.high == 1.0
+    many = estimate(0.9, replicates, 0.95, 1000)
+    assert (many.low, many.high) == pytest.approx((narrow.low, narrow.high), abs=1e-3)

@@ -95,6 +95,11 @@ def _row(spec: DataSpec, record: dict[str, Any]) -> Row | str:
     hidden = {option(spec, name).lower() for name in ("label", "class", "query", "template") if name in spec.options}
     clean = stripped(record, dropped(spec) | hidden)
     text = clean.get(option(spec, "text")) if "text" in spec.options else clean
+    if isinstance(text, str) and text.lstrip().startswith("{"):
+        # The raw event can hold the label that stands beside it, too.
+        inside = object_of(text)
+        without = stripped(inside, dropped(spec) | hidden)
+        text = text if without == inside else without
     if text in (None, "", {}):
         return "no text"
     return Row(

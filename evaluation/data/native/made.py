@@ -69,6 +69,8 @@ def mixed(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     sets = {part.name: load(part, place.folder, most) for part in parts}
     labelled = all(data.labels is not None for data in sets.values())
     for name, data in sets.items():
+        # What a part tells apart (products, rules) stays apart; bootstraps draw it.
+        told = data.sources if data.sources is not None and len(set(data.sources)) > 1 else None
         for row, text in enumerate(data.texts):
             yield Row(
                 text=text,
@@ -76,7 +78,7 @@ def mixed(spec: DataSpec, place: Place) -> Iterator[Row | str]:
                 label=int(data.labels[row]) if labelled and data.labels is not None else None,
                 group=None if data.groups is None else f"{name}:{data.groups[row]}",
                 time=None if data.times is None else float(data.times[row]),
-                source=data.sources[row] if data.sources is not None and len(parts) == 1 else name,
+                source=name if told is None else told[row] if len(parts) == 1 else f"{name}:{told[row]}",
                 record=None if data.records is None else data.records[row],
                 query=None if data.queries is None else data.queries[row],
                 kind=None if data.classes is None else f"{name}:{data.classes[row]}" if data.classes[row] else "",

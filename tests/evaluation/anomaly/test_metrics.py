@@ -106,8 +106,10 @@ def test_clusters_widen_the_interval():
     assert len(apart.replicates) == 100
 
 
-def test_few_clusters_are_said():
-    assert "rests on 2 clusters" in measured([1, 2, 3, 4], [0, 0, 1, 1], clusters=list("aabb"))["pr_auc"].note
+def test_figures_rest_on_the_clusters_of_the_rarer_class():
+    one = measured([1, 2, 3, 4], [0, 0, 1, 1], clusters=list("aabb"))["pr_auc"]
+    assert one.clusters == 1 and not one.replicates.size
+    assert measured([1, 2, 3, 4, 5], [0, 0, 0, 1, 1], clusters=list("abcde"))["pr_auc"].clusters == 2
 
 
 @pytest.mark.parametrize(("labels", "said"), [([0, 0], "no anomaly"), ([1, 1], "nothing but anomalies")])

@@ -1,9 +1,12 @@
 """No label reaches an encoder: what it may see stays the same when every label in the files is flipped."""
 
+import shutil
+
 import numpy as np
 import orjson
 import pytest
 
+from logfm.configs.schema.suite import DataSpec
 from logfm.evaluation.data.find import at_hand, specs
 from logfm.evaluation.data.load import load
 
@@ -45,6 +48,27 @@ def test_a_first_word_is_no_label(name, folder):
     heads = np.array([text[:3] for text in data.texts])
     right = sum(max(np.bincount(data.labels[heads == head], minlength=2)) for head in np.unique(heads))
     assert right == max(np.bincount(data.labels))
+
+
+def test_a_label_inside_the_raw_event_goes_too(tmp_path):
+    raw = [orjson.dumps({"msg": f"user {row}", "verdict": ("bad", "fine")[row % 2]}).decode() for row in range(6)]
+    lines = [orjson.dumps({"raw": text, "verdict": ("bad", "fine")[row % 2]}) for row, text in enumerate(raw)]
+    (tmp_path / "mine.jsonl").write_bytes(b"\n".join(lines))
+    options = {"text": "raw", "label": "verdict", "anomalous": ["bad"]}
+    told = dict.fromkeys(("title", "source", "licence", "split", "leakage"), "none")
+    settings = told | {"name": "mine", "tasks": ["anomaly"], "path": "mine.jsonl", "reader": "jsonl"}
+    settings |= {"options": options, "drop": ["verdict"]}
+    data = load(DataSpec.model_validate(settings), tmp_path)
+    assert data.labels.sum() == 3 and not any("verdict" in text for text in data.texts)
+
+
+def test_rules_are_part_of_the_data(folder, tmp_path):
+    spec = specs()["panther-alerts"]
+    shutil.copytree(folder / "rule_labelled_logs", tmp_path / "rule_labelled_logs")
+    before = load(spec, tmp_path).hash
+    (tmp_path / "sigma").mkdir()
+    (tmp_path / spec.options["rules"]).write_bytes(b"rules")
+    assert load(spec, tmp_path).hash != before
 
 
 def test_fields_to_drop_are_in_no_event(folder):

@@ -141,6 +141,21 @@ def test_ranks_are_shared_by_who_cannot_be_told_apart():
     assert both.high - both.low < 0.85 * (one.high - one.low)
 
 
+def test_a_set_of_others_events_has_a_board_of_its_own():
+    table = [*rows("a", 0.5), *rows("b", 0.6), *rows("a", 0.9, data="mixed"), *rows("b", 0.1, data="mixed")]
+    whole, apart = leaderboard(scores(table), METAS, {"mixed"})
+    assert (whole.name, whole.data_sets) == ("first", ("linux",)) and whole.standings[0].encoder == "b"
+    assert (apart.name, apart.data_sets) == ("first: mixed", ("mixed",)) and apart.standings[0].encoder == "a"
+    (alone,) = leaderboard(scores(table[-4:]), METAS, {"mixed"})
+    assert alone.name == "first"
+
+
+def test_few_templates_tell_nobody_apart():
+    table = [*rows("a", 0.5, clusters=3), *rows("b", 0.6, clusters=3)]
+    board = leaderboard(scores(table), METAS)[0]
+    assert board.tested and [one.rank for one in board.standings] == [1, 1]
+
+
 def test_who_misses_a_data_set_has_no_rank():
     table = [*rows("a", 0.5), *rows("b", 0.6), *rows("a", 0.5, data="windows"), *rows("c", 0.9)]
     standings = leaderboard(scores(table), METAS)[0].standings

@@ -46,6 +46,7 @@ def test_mteb_gives_the_same_search_scores(tmp_path, own):
     uri = own("letters", Distinct("letters"))
     tasks = mteb_tasks(names=["simulated"], known=small())
     assert [task.metadata.name for task in tasks] == ["LogSimilarity.simulated", "LogSearch.simulated"]
+    assert type(mteb.get_task("LogSearch.simulated")) is type(tasks[1])
     results = mteb.evaluate(mteb_encoder(uri), tasks, cache=None, show_progress_bar=False)
     theirs = {one.task_name: one.scores["test"][0] for one in results.task_results}
     rows = run(small(), "quick", [uri], tmp_path)

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -180,6 +181,31 @@ def test_seeds_of_one_task(tmp_path):
     known = registry([measuring("first", noisy)], suite={"tasks": {"first": {"seeds": 1}}}, seeds=4, baselines=())
     rows = run(known, "small", ["random"], tmp_path)
     assert {row.seed for row in of(rows, task="first")} == {0}
+    rows = run(known, "small", ["random"], tmp_path, seeds=3)
+    assert {row.seed for row in of(rows, task="first")} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": "many"}, "seeds is a number"),
+        ({"seeds": 0}, "seeds is a number"),
+        ({"baselines": "random"}, "baselines is a list"),
+        ({"baselines": ["tfdif"]}, "none of the suite's baselines"),
+    ],
+)
+def test_a_broken_suite(tmp_path, options, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{{name: mine, title: t, tasks: {{first: {json.dumps(options)}}}}}")
+    with pytest.raises(UserError, match=message):
+        registry([measuring("first", noisy)]).suite(str(path))
+
+
+def test_a_misspelt_option(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("{name: mine, title: t, tasks: {first: {rowz: 3}}}")
+    with pytest.raises(UserError, match=r"unknown option of the task first: rowz. Did you mean rows\?"):
+        registry([measuring("first", noisy)]).suite(str(path))
 
 
 def test_baselines_of_one_task(tmp_path, own):

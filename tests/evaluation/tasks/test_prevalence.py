@@ -24,10 +24,15 @@ def test_sets_have_one_size_and_the_share_that_was_asked_for():
 
 
 def test_a_detector_that_works_does_so_at_any_share():
-    rows = run()
+    rows = run(percents=(0, 20, 50, 100))
     assert by(rows, "recall")["nearest, 100 %"] == by(rows, "accuracy")["logistic, 20 %"] == 1
     assert by(rows, "predicted_attack")["nearest, 0 %"] == 0
     assert set(by(rows, "collapse").values()) == {0}
+
+
+def test_ratios_have_intervals_and_replicates():
+    rows = [row for row in run(percents=(0, 50)) if row.metric == "f1" and row.condition == "nearest, 50 %"]
+    assert rows[0].replicates.size and rows[0].low <= rows[0].value <= rows[0].high and rows[0].clusters == 6
 
 
 def test_a_classifier_that_saw_few_attacks_in_noise_collapses():
@@ -35,7 +40,11 @@ def test_a_classifier_that_saw_few_attacks_in_noise_collapses():
         def encode(self, texts, fit_on=()):
             return np.random.default_rng(0).normal(size=(len(texts), 4)).astype(np.float32)
 
-    rows = list(prevalence.run(Noise(), blocks(200, 3), 0, {"heads": ("logistic",), "train_percent": 2.0}))
+    rows = list(
+        prevalence.run(
+            Noise(), blocks(200, 3), 0, {"heads": ("logistic",), "train_percent": 2.0, "percents": (0, 20, 80)}
+        )
+    )
     attacks, size = by(rows, "attacks")["logistic, 20 %"], rows[0].count
     assert by(rows, "collapse")["logistic, 20 %"] == 1
     assert by(rows, "accuracy")["logistic, 20 %"] == pytest.approx(1 - attacks / size) and attacks > 1
@@ -49,6 +58,8 @@ def test_attacks_of_a_small_share_are_in_the_larger_ones():
     bad = {percent: set(rows[test.labels[rows] > 0]) for percent, rows in found.items()}
     assert bad[20] < bad[60] and len(bad[60]) == 6
     assert all(len(set(rows)) == 10 for rows in found.values())
+    with pytest.raises(UserError, match="too few for these shares: 0 %, 1 %"):
+        mixtures(test, (0, 1), 10, 0)
     with pytest.raises(UserError, match="between 0 and 100"):
         mixtures(test, (120,), 10, 0)
 

@@ -19,8 +19,8 @@ def test_a_good_choice_shows_more(scores):
     found = scores(subsampling, apart, make_data(texts=texts))
     # Of eleven kinds ten are shown, with ten ids and two values of n.
     assert found[""]["entities"].value == 22
-    assert found["random choice"]["entities"].value < 22
-    assert set(found) == {"", "random choice", "TF-IDF + k-means"}
+    assert found["baseline random choice"]["entities"].value < 22
+    assert set(found) == {"", "baseline random choice", "baseline TF-IDF + k-means"}
 
 
 def test_levenshtein_of_two(scores):
