@@ -55,6 +55,8 @@ def measured(
     """
     limits = thresholds(scored.validation, case.validation.labels)
     statistics = StatisticsConfig(resamples=resamples)
+    drawn = any(reason.startswith("above the cap") for reason in data.left_out)
+    said = "alerts a day are those of the events drawn, fewer than of all" if drawn and case.test.days > 0 else ""
     yield from measure(
         scored.test,
         case.test.labels,
@@ -64,7 +66,7 @@ def measured(
         statistics=statistics,
         seed=seed,
         condition=scored.condition,
-        note=scored.note,
+        note="; ".join(part for part in (scored.note, said) if part),
     )
     parts = {"no copies": ~copies_of_train}
     if data.seen is not None:
