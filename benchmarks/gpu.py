@@ -1,4 +1,5 @@
-"""What a GPU gives, in one call: parity, speed beside Hugging Face, utilisation, the loss curve, memory by length.
+"""What a GPU gives, in one call: parity, speed beside Hugging Face, utilisation, the loss curve, memory by length, and
+the speed of a real run.
 
 Usage: python -m benchmarks.gpu --out DIR [--tokens FOLDER] [--minutes 9] [--tune] [--no-compile]
        python -m benchmarks.gpu --out DIR --device cpu --tiny    (every stage, small, on any machine)
@@ -8,7 +9,8 @@ ids are drawn by Zipf's law and lengths from a log-normal distribution. Results 
 gpu.json and gpu.md. Rival: `DebertaV2ForMaskedLM`, eager, `DataCollatorForLanguageModeling`, dynamic padding of
 shuffled events, AdamW, in float32 and in bf16 autocast. All batches are made before the clock runs, on both sides.
 Sides take turns; speeds are medians over rounds. Utilisation is by `logfm.pretrain.flops`, against the peak given and
-against the measured rate of one large bf16 product. The mask decoder, which the rival has not, is left out.
+against the measured rate of one large bf16 product. The mask decoder, which the rival has not, is left out. The stage
+`run` is one of `pretrain()` with the decoder, as users run it: making batches is in its figure.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import numpy as np
 import torch
 import transformers
 
+from benchmarks.gpu_run import whole_run
 from benchmarks.gpu_sides import (
     LONGEST,
     Bench,
@@ -43,6 +46,7 @@ from logfm.configs.schema.pretrain import ModelConfig
 from logfm.pretrain.attention import Buckets, Name, packed_attention
 from logfm.pretrain.carried import read_shard
 from logfm.pretrain.data import Batch
+from logfm.pretrain.devices import known_device
 from logfm.pretrain.flops import train_flops
 from logfm.pretrain.packing import pack
 
@@ -55,7 +59,7 @@ def machine(bench: Bench) -> Iterator[Row]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "bf16 product TFLOP/s": round(bench.measured / 1e12, 2),
-        "peak TFLOP/s": round(bench.peak / 1e12, 1),
+        "peak TFLOP/s": None if bench.peak is None else round(bench.peak / 1e12, 1),
         "events": len(lengths),
         "tokens": int(lengths.sum()),
         "mean length": round(float(lengths.mean()), 1),
@@ -173,7 +177,7 @@ def utilisation(bench: Bench) -> Iterator[Row]:
                 "layers compiled": compiled,
                 "tokens/s": round(sum(len(b.packed.ids_T) for b in batches) / seconds, 1),
                 "TFLOP/s": round(flops / seconds / 1e12, 3),
-                "of the peak": round(flops / seconds / bench.peak, 4),
+                "of the peak": None if bench.peak is None else round(flops / seconds / bench.peak, 4),
                 "of the measured product": round(flops / seconds / bench.measured, 4),
                 "peak GB": peak_gb(bench.device),
             }
@@ -247,7 +251,7 @@ def memory(bench: Bench) -> Iterator[Row]:
 
 
 STAGES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "machine": machine, "parity": parity, "speed": speed, "utilisation": utilisation, "curve": curve,
+    "machine": machine, "parity": parity, "speed": speed, "run": whole_run, "utilisation": utilisation, "curve": curve,
     "attention": attention_speed, "memory": memory,
 }  # fmt: skip
 
@@ -270,6 +274,13 @@ def run(bench: Bench, out: Path) -> dict[str, list[Row]]:
     return results
 
 
+def cell(value: object) -> str:
+    """A figure in a table; nothing where there is none."""
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1 else str(value)
+
+
 def markdown(results: dict[str, list[Row]]) -> str:
     """The results as tables."""
     lines = []
@@ -277,7 +288,7 @@ def markdown(results: dict[str, list[Row]]) -> str:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         lines += [f"## {name}", "", " | ".join(columns).join(("| ", " |")), "|" + " --- |" * len(columns)]
         for row in rows:
-            cells = (f"{v:.3g}" if isinstance(v := row.get(c, ""), float) and abs(v) < 1 else str(v) for c in columns)
+            cells = (cell(row.get(column)) for column in columns)
             lines.append(" | ".join(cells).join(("| ", " |")))
         lines.append("")
     return "\n".join(lines)
@@ -303,6 +314,12 @@ def tune(sizes: ModelConfig, folder: Path, seconds: float) -> None:
         print("the tuner ran out of time; what it has saved is used", file=sys.stderr)
 
 
+def known_peak(device: torch.device) -> float | None:
+    """Dense bf16 FLOP/s of a GPU by its data sheet; None for one that configs/gpus.yaml has not."""
+    known = known_device(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    return None if known is None else 1e12 * known.bf16_tflops
+
+
 def main(arguments: Sequence[str] | None = None) -> dict[str, list[Row]]:
     """Parse, run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -311,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, list[Row]]:
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--vocabulary", type=int, default=29_952)
-    parser.add_argument("--peak", type=float, default=989e12, help="dense bf16 FLOP/s of the device, by its maker")
+    parser.add_argument("--peak", type=float, help="dense bf16 FLOP/s; by default that of configs/gpus.yaml")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--tune", action="store_true", help="spend a third of the time on tuning the kernels")
     parser.add_argument("--no-compile", dest="compiled", action="store_false")
@@ -334,7 +351,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, list[Row]]:
     device = torch.device(given.device)
     if given.tune:
         tune(sizes, given.out / "profiles", 20 * given.minutes)
-    bench = Bench(device, sizes, vocabulary, events, **shape, compiled=given.compiled, peak=given.peak,
+    bench = Bench(device, sizes, vocabulary, events, **shape, compiled=given.compiled,
+                  peak=given.peak or known_peak(device),
                   measured=product_rate(device, product), deadline=deadline)  # fmt: skip
     results = run(bench, given.out)
     print(markdown(results))

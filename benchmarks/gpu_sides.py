@@ -42,7 +42,7 @@ class Bench:
     memory_lengths: tuple[int, ...]
     rounds: int
     compiled: bool
-    peak: float
+    peak: float | None
     measured: float
     deadline: float
 

@@ -1,19 +1,24 @@
 """Batches for training: a deterministic endless plan over the token shards, each rank its own part."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
 from logfm.configs.schema.pretrain import MaskingConfig
-from logfm.pretrain.masking import Masked, leading_spaces, mask_events, maskable_ids
+from logfm.pretrain.masking import Masked, event_seeds, leading_spaces, mask_events, maskable_ids
 from logfm.pretrain.packing import Packed, cut_by_tokens, pack, plan_batches, plan_parts, to_device
 from logfm.tokenizer import LogTokenizer
+
+# Passes of other data than the new: their masks are none of those that new events have in any pass.
+_HELD_OUT, _OLD = 2**40, 2**41
 
 
 class Batch(NamedTuple):
@@ -31,7 +36,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Masker:
-    """Turns events into masked batches; the draw depends on `seed` and the batch's number alone."""
+    """Turns events into masked batches; an event's draw depends on `seed`, the pass and its row alone."""
 
     maskable: np.ndarray
     mask_id: int
@@ -48,10 +53,14 @@ class Masker:
         spaced = leading_spaces(tokenizer.tokens(range(tokenizer.vocab_size)))
         return cls(maskable, tokenizer.mask_id, config, seed, spaced)
 
-    def batch(self, events: list[np.ndarray], number: int, share: float) -> Batch:
-        """Mask and pack one batch."""
-        rng = np.random.default_rng([self.seed, number])
-        return packed_batch(mask_events(events, self.maskable, self.mask_id, self.config, share, rng, self.spaced))
+    def batch(
+        self, events: list[np.ndarray], turn: int | np.ndarray, share: float, rows: np.ndarray | None = None
+    ) -> Batch:
+        """Mask and pack one batch: events of the pass `turn` (an int, or one of each), from these rows of the data; by
+        default they are numbered as they come.
+        """
+        seeds = event_seeds(self.seed, turn, np.arange(len(events)) if rows is None else rows)
+        return packed_batch(mask_events(events, self.maskable, self.mask_id, self.config, share, seeds, self.spaced))
 
 
 def packed_batch(masked: Masked) -> Batch:
@@ -89,6 +98,14 @@ class Shard:
         return [np.asarray(ids) for ids in self._rows[rows.tolist()]["input_ids"]]
 
 
+class Part(NamedTuple):
+    """Events of a batch: their ids, their rows in the shard, and the pass over it."""
+
+    events: list[np.ndarray]
+    rows: np.ndarray
+    turn: int
+
+
 @dataclass(frozen=True)
 class Replay:
     """Old data of which every batch carries `share` of its tokens (Ibrahim et al., 2024, on continued pretraining).
@@ -104,15 +121,15 @@ class Replay:
         """The parts of one pass, rows of the shard each; as many in every pass."""
         return plan_parts(self.shard.lengths, self.share * tokens_per_batch, self.seed + turn)
 
-    def parts(self, tokens_per_batch: int, first: int, stride: int) -> Iterator[list[np.ndarray]]:
-        """The ids of the old events in batches `first`, `first + stride`, ..., numbered over all ranks."""
+    def parts(self, tokens_per_batch: int, first: int, stride: int) -> Iterator[Part]:
+        """The old events of batches `first`, `first + stride`, ..., numbered over all ranks."""
         turn, plan = 0, self.plan(0, tokens_per_batch)
         for number in count(first, stride):
             if number // len(plan) != turn:
                 turn = number // len(plan)
                 plan = self.plan(turn, tokens_per_batch)
-            rows = plan[number % len(plan)]
-            yield self.shard.events(np.sort(rows)) if len(rows) else []
+            rows = np.sort(plan[number % len(plan)])
+            yield Part(self.shard.events(rows) if len(rows) else [], rows, _OLD + turn)
 
 
 class Leg(NamedTuple):
@@ -164,14 +181,15 @@ class TrainBatches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches from number `start` on."""
         epoch, used, number = self._place()
-        old = self._old(number + self.rank)
+        old: Iterator[Part | None] = repeat(None)
+        if self.replay is not None:
+            old = self.replay.parts(self.tokens_per_batch, number + self.rank, self.ranks)
         for turn in count(epoch):
             plan = self._plan(turn)[used:]
             used = 0
             for first in range(0, len(plan) - self.ranks + 1, self.ranks):
-                events = self.shard.events(np.sort(plan[first + self.rank])) + next(old)
-                yield self.masker.batch(events, number + self.rank, self.masker.config.share)
-                number += self.ranks
+                rows = np.sort(plan[first + self.rank])
+                yield self._masked(Part(self.shard.events(rows), rows, turn), next(old))
 
     def epochs_done(self) -> float:
         """Passes over the (new) data that `legs` and `start` amount to."""
@@ -194,10 +212,34 @@ class TrainBatches(IterableDataset[Batch]):
     def _plan(self, epoch: int) -> list[np.ndarray]:
         return plan_batches(self.shard.lengths, self.tokens, self.masker.seed + epoch)
 
-    def _old(self, first: int) -> Iterator[list[np.ndarray]]:
-        if self.replay is None:
-            return repeat([])
-        return self.replay.parts(self.tokens_per_batch, first, self.ranks)
+    def _masked(self, new: Part, old: Part | None) -> Batch:
+        share = self.masker.config.share
+        if old is None:
+            return self.masker.batch(new.events, new.turn, share, new.rows)
+        turns = np.repeat([new.turn, old.turn], [len(new.rows), len(old.rows)])
+        return self.masker.batch(new.events + old.events, turns, share, np.concatenate([new.rows, old.rows]))
+
+
+class Ahead(IterableDataset[Any]):
+    """The same batches in the same order, made by a thread of its own while a GPU works on those before.
+
+    A resumed run knows its place from the steps done, so what was made ahead is lost with the process and made again.
+    """
+
+    DEPTH = 2
+    """Batches that are kept ready."""
+
+    def __init__(self, batches: IterableDataset[Any]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches; what fails in the thread is raised here."""
+        made = iter(self._batches)
+        with ThreadPoolExecutor(1) as thread:
+            coming = deque(thread.submit(next, made, None) for _ in range(self.DEPTH))
+            while (batch := coming.popleft().result()) is not None:
+                coming.append(thread.submit(next, made, None))
+                yield batch
 
 
 class ValidationBatches(IterableDataset[Batch]):
@@ -219,4 +261,5 @@ class ValidationBatches(IterableDataset[Batch]):
         for place in range(self.rank, rounds * self.ranks, self.ranks):
             number = place % len(self.batches)
             share = self.masker.config.validation_share if place == number else 0.0
-            yield self.masker.batch(self.shard.events(self.batches[number]), 2**40 + number, share)
+            rows = self.batches[number]
+            yield self.masker.batch(self.shard.events(rows), _HELD_OUT, share, rows)

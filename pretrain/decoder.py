@@ -79,7 +79,9 @@ class _Layer(nn.Module):
         """Updated states of the masked positions; float (M, D)."""
         q_MD, k_TD, v_TD = self.query(x_MD), self.key(context_TD), self.value(context_TD)
         parts = [self._attend(q_MD[part.first : part.last], k_TD, v_TD, part) for part in queries]
-        attended_MD = self.attention_norm(x_MD + self.output(torch.cat(parts) if parts else q_MD))
+        # Without a query, keys and values stay in the graph all the same: DDP waits for their gradients.
+        context_MD = torch.cat(parts) if parts else q_MD + 0 * (k_TD.sum() + v_TD.sum())
+        attended_MD = self.attention_norm(x_MD + self.output(context_MD))
         fed_MD: torch.Tensor = self.output_norm(attended_MD + self.narrow(gelu(self.wide(attended_MD))))
         return fed_MD
 

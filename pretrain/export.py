@@ -181,16 +181,24 @@ def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """
     if checkpoint.is_dir():
         require("deepspeed", "train")
-        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-        # DeepSpeed's own reader unpickles; the folder was written by this user's training run.
-        state = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint")
-    else:
-        try:
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        except Exception as error:
-            raise UserError(f"cannot read the checkpoint ({type(error).__name__})", checkpoint) from error
+    try:
+        state = _read_shards(checkpoint) if checkpoint.is_dir() else _read_file(checkpoint)
+    except Exception as error:
+        raise UserError(f"cannot read the checkpoint ({type(error).__name__})", checkpoint) from error
     return {_plain(name): tensor.float() for name, tensor in state.items()}
+
+
+def _read_file(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    return state
+
+
+def _read_shards(checkpoint: Path) -> dict[str, torch.Tensor]:
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    # DeepSpeed's own reader unpickles; the folder was written by this user's training run.
+    state: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint")
+    return state
 
 
 def _plain(name: str) -> str:

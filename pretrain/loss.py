@@ -53,10 +53,12 @@ def masked_loss(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean loss with a graph, and without one: nats (float32 (M,)) and whether the best guess is right (bool (M,)).
 
-    Products are in autocast's dtype where it is on. Without masked positions the loss is zero, with a graph.
+    Products are in autocast's dtype where it is on. Without masked positions the loss is zero, with a graph to all that
+    it has otherwise: DDP waits for the gradient of every parameter.
     """
     if not len(targets_M):
-        return (states_MD.sum() * 0).float(), states_MD.new_zeros(0).float(), targets_M.bool()
+        nothing = (states_MD.sum() + weight_VD.sum() + bias_V.sum()).float() * 0
+        return nothing, states_MD.new_zeros(0).float(), targets_M.bool()
     device = states_MD.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states_MD.dtype
     with torch.autocast(device, enabled=False):

@@ -32,6 +32,11 @@ class Parameters(NamedTuple):
         return sum(self)
 
     @property
+    def exported(self) -> int:
+        """Those of the exported encoder, whose size the recipes are named by: the mask decoder is none of it."""
+        return self.total - self.decoder
+
+    @property
     def embeddings(self) -> int:
         """Word embeddings and the table of relative positions."""
         return self.words + self.positions

@@ -89,8 +89,6 @@ class MaskedLanguageModel(lightning.LightningModule):
 
     def progress(self) -> float:
         """How much of the run is done, 0 to 1, by its nearest limit; follows the clock where minutes are given."""
-        if self._started is not None:
-            self.elapsed = self._resumed_at + time.monotonic() - self._started
         done = self.global_step / self.steps
         if self.train_config.minutes is not None:
             done = max(done, self.elapsed / (60 * self.train_config.minutes))
@@ -99,6 +97,19 @@ class MaskedLanguageModel(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Start the clock that `minutes` refers to; a resumed run goes on counting."""
         self._started, self._resumed_at = time.monotonic(), self.elapsed
+
+    def read_clock(self) -> None:
+        """Set `elapsed`, once a step. Where the schedule follows it all ranks take the first one's: by clocks of their
+        own they would take steps of different size, and their weights would drift apart.
+        """
+        self.elapsed = self._resumed_at + time.monotonic() - (self._started or 0.0)
+        if self.train_config.minutes is not None and self.trainer.world_size > 1:
+            self.elapsed = float(self.trainer.strategy.broadcast(self.elapsed))
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Set the learning rate of the next step, by the clock as it is now."""
+        self.read_clock()
+        super().lr_scheduler_step(scheduler, metric)
 
     def configure_optimizers(self) -> Any:
         """AdamW without weight decay on norms and biases, and the warm-up/stable/decay schedule."""

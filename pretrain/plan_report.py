@@ -13,7 +13,7 @@ _OFFLOADED = {"none": "", "optimizer": " + optimizer on the host", "parameters":
 def show_plan(plan: dict[str, Any], prices_as_of: object) -> None:
     """Print a plan's tables on stdout."""
     weights, tokens, flops = plan["parameters"], plan["tokens"], plan["flops"]
-    parts = ("words", "positions", "layers", "head", "decoder", "embeddings", "all", "trainable")
+    parts = ("words", "positions", "layers", "head", "decoder", "embeddings", "exported", "all", "trainable")
     _table("Parameters", ("part", "number"), ((part, _short(weights[part])) for part in parts))
     rows = [
         (f"planned ({tokens['source']})", _short(tokens["planned"])),

@@ -13,7 +13,7 @@ from logfm.configs.schema.plan import DeviceConfig
 from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig
 from logfm.errors import UserError
 from logfm.pretrain.flops import decoder_flops, encoder_flops, head_flops, train_flops
-from logfm.pretrain.memory import How, Shape, count, equal_lengths, process_bytes
+from logfm.pretrain.memory import How, Parameters, Shape, count, equal_lengths, process_bytes
 from logfm.pretrain.zero_memory import STAGES, Offload, zero_bytes
 
 FORMULA = (
@@ -55,6 +55,7 @@ def plan(
     vocab_size = _vocabulary(config.tokenizer) if vocab_size is None else vocab_size
     shape = equal_lengths(length, config.data.tokens_per_batch, config.masking.share)
     weights = count(model, vocab_size)
+    trainable = _trainable(config, weights)
     planned, source = _tokens(config, shape, weights.total) if tokens is None else (tokens, "given")
     per_token = flops_per_token(model, vocab_size, shape)
     memory = _memory(config, model, vocab_size, shape)
@@ -62,8 +63,9 @@ def plan(
         "parameters": weights._asdict()
         | {
             "embeddings": weights.embeddings,
+            "exported": weights.exported,
             "all": weights.total,
-            "trainable": weights.total,
+            "trainable": trainable,
             "vocabulary": vocab_size,
         },
         "tokens": {
@@ -71,7 +73,7 @@ def plan(
             "source": source,
             "compute_optimal": TOKENS_PER_PARAMETER * weights.total,
             "per_parameter": planned / weights.total,
-            "per_trainable_parameter": planned / weights.total,
+            "per_trainable_parameter": planned / trainable,
         },
         "flops": {
             "total": per_token * planned,
@@ -89,6 +91,12 @@ def plan(
             if any(row["on"] == device.kind for row in memory)
         ],
     }
+
+
+def _trainable(config: PretrainConfig, weights: Parameters) -> int:
+    """Weights that the loss moves: a contrastive stage without masked prediction leaves head and decoder alone."""
+    unmasked = config.contrast is not None and not config.contrast.masked_weight
+    return weights.total - (weights.head + weights.decoder if unmasked else 0)
 
 
 def flops_per_token(model: ModelConfig, vocab_size: int, shape: Shape) -> float:

@@ -143,18 +143,18 @@ def _read_shards(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     states = sorted(folder.glob("*model_states.pt"))
     if not states or not any(folder.glob("*optim_states.pt")):
         raise UserError("a checkpoint without the shards of its optimizer", checkpoint)
+    require("deepspeed", "train")
     try:
         training = torch.load(states[0], map_location="cpu", weights_only=True)
         with tempfile.TemporaryDirectory(dir=checkpoint.parent, prefix=".universal") as scratch:
             tensors, step = _merged(folder, Path(scratch), training)
-    except (OSError, RuntimeError, KeyError, AssertionError, EOFError, ValueError) as error:
+    except Exception as error:
         raise UserError(f"cannot read the checkpoint ({type(error).__name__}: {error})", checkpoint) from error
     return tensors, training | {"adam_step": step}
 
 
 def _merged(folder: Path, scratch: Path, training: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Tensors by part and parameter, and the steps that Adam took."""
-    require("deepspeed", "train")
     from deepspeed.checkpoint import ds_to_universal
 
     options = argparse.Namespace(

@@ -21,7 +21,8 @@ from logfm.pretrain.reshape import FACTS, PARTS, STAGE, TENSORS, TRAINING
 
 # What a changed value of would make another run of it.
 _SAME = ("seed", "model", "masking", "data")
-_SAME_TRAIN = ("learning_rate", "warmup_share", "decay_share", "betas", "weight_decay", "gradient_clip")
+# The learning rate's height may change: a lower one is how a run that came to nothing goes on.
+_SAME_TRAIN = ("warmup_share", "decay_share", "betas", "weight_decay", "gradient_clip")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def open_state(config: PretrainConfig, data_keys: Mapping[str, str]) -> State:
             raise UserError(
                 f"{name}: not what the run that left this state was trained on", folder, "Give the same data."
             )
-    training = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
+    try:
+        training = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"cannot read the state ({type(error).__name__})", folder / TRAINING) from error
     return State(folder, manifest, tuple(Leg(*leg) for leg in facts["legs"]), training)
 
 
@@ -106,5 +110,8 @@ class TakeUp(lightning.Callback):
                 fill(optimizer, parameter, {part: tensors.get_tensor(f"{part}:{name}") for part in PARTS})
         schedule: Any = trainer.lr_scheduler_configs[0].scheduler
         schedule.load_state_dict(state.training["lr_schedulers"][0])
-        for group, rate in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):
-            group["lr"] = rate
+        # At its place in the schedule, below a peak that may be another one.
+        peak, before = float(pl_module.train_config.learning_rate), schedule.base_lrs
+        schedule.base_lrs = [peak] * len(before)
+        for group, rate, old in zip(optimizer.param_groups, schedule.get_last_lr(), before, strict=True):
+            group["lr"] = rate * (peak / old)

@@ -26,7 +26,7 @@ from logfm.artifacts import (
     write_atomic,
 )
 from logfm.configs.schema.contrast import ContrastConfig
-from logfm.configs.schema.pretrain import PretrainConfig
+from logfm.configs.schema.pretrain import PretrainConfig, TrainConfig
 from logfm.console import say
 from logfm.corpus.contamination import join_indexes
 from logfm.corpus.store import Corpus
@@ -46,14 +46,15 @@ from logfm.pretrain.continuing import Start
 from logfm.pretrain.contrast.batches import PairBatches
 from logfm.pretrain.contrast.module import ContrastiveModel
 from logfm.pretrain.contrast.texts import build_texts, finished_texts
-from logfm.pretrain.data import Masker, Replay, Shard, TrainBatches, ValidationBatches
+from logfm.pretrain.damage import sound_step
+from logfm.pretrain.data import Ahead, Masker, Replay, Shard, TrainBatches, ValidationBatches
 from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.encoder import PretrainedEncoder
 from logfm.pretrain.loggers import build_logger, finish
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.module import MaskedLanguageModel
 from logfm.pretrain.resuming import State, TakeUp, open_state
-from logfm.pretrain.saving import clear_unfinished, one_line
+from logfm.pretrain.saving import clear_unfinished, enough_memory, one_line
 from logfm.pretrain.strategy import build_strategy, check_launch, global_rank, plugins, uses_cpu
 from logfm.pretrain.tokens import build_tokens, finished_tokens
 from logfm.tokenizer import LogTokenizer
@@ -109,6 +110,7 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
     paths["start"] = {"encoder", "replay"}
     if config.contrast is None:
         paths["contrast"] = True
+    paths["train"] = operational(config.train)
     settings = config.model_dump(mode="json", exclude=paths)
     if finished(run_folder, stage_key(_STAGE, settings, config.seed, inputs)) is None:
         if rank > 0:
@@ -134,6 +136,13 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
         return None
     encoder = export.export_run(run_folder, encoder_folder)
     return Outcome(sources["tokens"], read_manifest(run_folder), encoder)
+
+
+def operational(train: TrainConfig) -> set[str]:
+    """Settings of `train` that change no weights: a run goes on, bit for bit, with other values of them."""
+    names = {"activation_checkpointing", "checkpoint_every", "logger", "max_spikes", "peak_flops", "timeout_minutes"}
+    # Early stopping counts validations.
+    return names | ({"validate_every"} if train.patience is None else set())
 
 
 def _sources(config: PretrainConfig, tokenizer: LogTokenizer, start: Start | None) -> dict[str, Manifest]:
@@ -183,6 +192,7 @@ def _awaited(folder: Path, look: Callable[[], Manifest | None]) -> Manifest:
     return done
 
 
+@enough_memory()
 def _fit(
     config: PretrainConfig, tokenizer: LogTokenizer, start: Start | None, state: State | None, folder: Path
 ) -> Mapping[str, Any]:
@@ -222,7 +232,7 @@ def _fit(
         module.contrast = config.contrast
     parameters = count_parameters(module)
     if rank == 0:
-        _announce(module, parameters, batches, steps)
+        _announce(module, parameters, batches, steps, trial=uses_cpu(train))
     loaders = [DataLoader(data, batch_size=None) for data in held_out]
     first: list[lightning.Callback] = [] if start is None else [continuing.MeasureStart(folder, loaders)]
     resume = _resume(folder / CHECKPOINTS, batches, train.accumulate)
@@ -257,7 +267,9 @@ def _train(
     folder: Path,
     resume: Path | None,
 ) -> dict[str, Any]:
-    trainer.fit(module, DataLoader(batches, batch_size=None), loaders, ckpt_path=resume)
+    # On a CPU there is no time beside the products in which to make the next batch.
+    data = batches if uses_cpu(module.train_config) else Ahead(batches)
+    trainer.fit(module, DataLoader(data, batch_size=None), loaders, ckpt_path=resume)
     if trainer.interrupted:
         raise LogfmError("training was interrupted; the same command resumes it")
     best = best_checkpoint(folder / CHECKPOINTS)
@@ -283,9 +295,21 @@ def _steps(config: PretrainConfig, steps_per_epoch: int, batches: TrainBatches |
 
 
 def _announce(
-    module: MaskedLanguageModel, parameters: dict[str, int], batches: TrainBatches | PairBatches, steps: int
+    module: MaskedLanguageModel,
+    parameters: dict[str, int],
+    batches: TrainBatches | PairBatches,
+    steps: int,
+    trial: bool,
 ) -> None:
-    """Say what is to come before it starts: size, data, the time and memory to expect."""
+    """Say what is to come before it starts: size, data, and after a `trial` batch the time and memory to expect.
+
+    Without a trial where training is on a GPU: on this CPU a batch of its size takes minutes, and says nothing.
+    """
+    tokens = int(batches.shard.lengths.sum())
+    size = f"pretraining: {parameters['total'] / 1e6:.1f}M parameters, {tokens / 1e6:.2f}M training tokens"
+    if not trial:
+        say(size)
+        return
     start = time.monotonic()
     sample: Any = next(iter(batches))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=module.train_config.precision != "32-true"):
@@ -293,15 +317,13 @@ def _announce(
     loss.backward()
     module.zero_grad(set_to_none=True)
     seconds = time.monotonic() - start
-    tokens = int(batches.shard.lengths.sum())
     minutes = steps * seconds / 60
     if module.train_config.minutes is not None:
         minutes = min(minutes, module.train_config.minutes)
     # Batches differ in shape, and memory grows for some hundred steps before it levels out.
     say(
-        f"pretraining: {parameters['total'] / 1e6:.1f}M parameters, {tokens / 1e6:.2f}M training tokens, at most "
-        f"{minutes:.1f} minutes (one batch took {seconds:.1f} s); {peak_memory() / 1e9:.1f} GB of memory after one "
-        "batch, expect up to three times that"
+        f"{size}, at most {minutes:.1f} minutes (one batch took {seconds:.1f} s); {peak_memory() / 1e9:.1f} GB of "
+        "memory after one batch, expect up to three times that"
     )
 
 
@@ -339,13 +361,13 @@ def _trainer(
 
 
 def _resume(folder: Path, batches: TrainBatches | PairBatches, accumulate: int) -> Path | None:
-    """The newest checkpoint, and the data's position set to it."""
+    """The newest checkpoint that can be read, and the data's position set to it."""
     if global_rank() == 0:
         clear_unfinished(folder)
     saved = saved_steps(folder)
-    if not saved:
+    step = sound_step(saved, batches.ranks)
+    if step is None:
         return None
-    step = max(saved)
     before = batches.legs[-1].step if batches.legs else 0
     batches.start = (step - before) * accumulate
     say(f"resuming at step {step}")

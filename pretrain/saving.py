@@ -25,6 +25,8 @@ _PEER = (
     "Timed out",
     "Broken pipe",
 )
+# What allocators say besides torch's own error.
+_MEMORY = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED", "bad_alloc")
 _GO_ON = "the last checkpoint is intact, the same command goes on from it"
 
 
@@ -92,6 +94,24 @@ def _no_space(error: BaseException) -> str | None:
             return os.strerror(seen.errno)
         seen = seen.__cause__ or seen.__context__
     return "the file system took no more" if any(part in str(error) for part in _WRITER) else None
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Around training: memory that gives out is a single line.
+
+    Raises:
+        LogfmError: the device, or the host, has no more.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(p in str(error) for p in _MEMORY):
+            raise
+        raise LogfmError(
+            "out of memory: set train.activation_checkpointing (the same command then goes on from the last "
+            "checkpoint), or lower data.tokens_per_batch; see logfm plan"
+        ) from error
 
 
 @contextmanager

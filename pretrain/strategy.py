@@ -65,8 +65,15 @@ def check_launch(config: TrainConfig) -> None:
     """Compare what was started with what the configuration names.
 
     Raises:
-        UserError: torchrun or srun started another number of processes, or nothing starts those of the other nodes.
+        UserError: torchrun or srun started another number of processes, nothing starts those of the other nodes, or
+            this machine has fewer GPUs.
     """
+    if not uses_cpu(config) and config.devices > torch.cuda.device_count():
+        there = torch.cuda.device_count()
+        raise UserError(
+            f"train.devices is {config.devices}, and torch sees {there} GPU{'s' * (there != 1)}",
+            fix=f"Set it to {there} or fewer.",
+        )
     wanted, launcher = config.devices * config.nodes, _launcher()
     if launcher is None:
         if config.nodes > 1:

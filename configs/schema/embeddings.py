@@ -27,7 +27,8 @@ class EncoderConfig(Config):
     end, or encode consecutive pieces and average them by their tokens. How many were cut is always counted."""
 
     max_tokens: int | None = Field(default=None, ge=2)
-    """A shorter limit than the encoder's own (tokens, special ones not counted)."""
+    """Tokens read of a text, special ones not counted: fewer than the encoder was trained on, or more, up to its
+    positions (ONNX files keep their own limit). By default what it was trained on."""
 
     tokens_per_batch: int = Field(default=16_384, ge=1)
     """Tokens of a batch, padding included; a longer text is a batch of its own."""

@@ -7,6 +7,8 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from logfm.errors import LogfmError
+from logfm.pretrain.damage import damage
 from logfm.pretrain.data import Batch
 
 _BEST = "best"
@@ -28,6 +30,11 @@ class Checkpoints(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._unsure = unsure
+
+    @property
+    def state_key(self) -> str:
+        """The same whatever the interval, so that a run can go on with another one."""
+        return type(self).__name__
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
@@ -65,7 +72,13 @@ def saved_steps(folder: Path) -> dict[int, Path]:
 def restore(trainer: lightning.Trainer, path: Path) -> int:
     """Set weights and optimizer to a checkpoint's, on every rank, and return its step; counters, schedule and data go
     on where they are. Under DeepSpeed the engine loads its own shards in place.
+
+    Raises:
+        LogfmError: the checkpoint is damaged.
     """
+    found = damage(path)
+    if found is not None:
+        raise LogfmError(f"cannot read the checkpoint {path} ({found})")
     strategy = trainer.strategy
     groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
     rates = [group["lr"] for group in groups]

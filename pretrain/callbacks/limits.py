@@ -14,10 +14,9 @@ class StopWhenDone(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Ask the trainer to stop once any rank's progress is complete."""
+        """Ask the trainer to stop once the progress is complete, which is the same on all ranks."""
         if pl_module.train_config.minutes is not None:
-            done = trainer.strategy.reduce_boolean_decision(pl_module.progress() >= 1.0, all=False)
-            trainer.should_stop = trainer.should_stop or done
+            trainer.should_stop = trainer.should_stop or pl_module.progress() >= 1.0
 
 
 def stop_without_improvement(patience: int) -> EarlyStopping:

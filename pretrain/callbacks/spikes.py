@@ -153,10 +153,17 @@ class Spikes(lightning.Callback):
 
     def _last_words(self, spike: Spike) -> str:
         saved = saved_steps(self._folder)
-        kept = f"the last good checkpoint is {saved[max(saved)]}" if saved else "there is no checkpoint yet"
+        lower = "to begin again give a lower train.learning_rate and another out"
+        if saved:
+            last = saved[max(saved)]
+            lower = (
+                f"the last good checkpoint is {last}; to go on from it: logfm export {last} --out FOLDER --world-size "
+                f"{self._train.devices * self._train.nodes}, then FOLDER/pretrain.yaml with a lower "
+                f"train.learning_rate; {lower}"
+            )
         return (
             f"the {spike.what} is {spike.value:.4g} at step {self._step}, spike number {self._count} of "
-            f"train.max_spikes={self._train.max_spikes}; {kept}; lower train.learning_rate"
+            f"train.max_spikes={self._train.max_spikes}; {lower}"
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -35,9 +35,6 @@ class ContrastiveModel(MaskedLanguageModel):
         config = self.contrast
         states = hidden_states(self.model, batch.packed, recompute=self.train_config.activation_checkpointing)
         apart, found = contrastive_loss(pooled(states, batch.packed), batch.templates_N, config.temperature)
-        if not config.masked_weight:
-            nothing = states.new_zeros(0, dtype=torch.float32)
-            return apart, nothing, nothing.bool(), apart.detach(), found
         masked, nats, right = prediction_loss(
             self.model, self.decoder, states, batch.packed, batch.positions_M, batch.targets_M
         )

@@ -11,7 +11,19 @@ from logfm.evaluation.comparison import COMPARED, RANDOM, TFIDF, TFIDF_LETTERS, 
 from logfm.evaluation.search import halves
 from logfm.evaluation.templates import template_labels
 
-VERBS = ["opened", "closed", "failed", "renewed", "dropped", "queued", "parsed", "sealed", "mounted", "rotated", "expired"]
+VERBS = [
+    "opened",
+    "closed",
+    "failed",
+    "renewed",
+    "dropped",
+    "queued",
+    "parsed",
+    "sealed",
+    "mounted",
+    "rotated",
+    "expired",
+]
 VERBS += ["granted", "revoked", "resumed", "purged", "locked"]
 SMALL = ComparisonConfig(similarity=SimilarityConfig(pairs=200))
 

@@ -297,3 +297,58 @@ def test_two_ranks_judge_alike_roll_back_and_stop_alike(configure, tmp_path, str
     assert manifest["metrics"]["step"] == 20 and manifest["metrics"]["exported_step"] == 10
     weights = load_encoder(tmp_path / "two" / "encoder").model.state_dict()
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+CLOCKS_APART = """
+import json, os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from logfm.configs.schema.pretrain import PretrainConfig
+from logfm.pretrain import module, pretrain
+
+seconds = 0.0
+def monotonic():
+    # The second rank's clock runs three times as fast.
+    global seconds
+    seconds += 3.0 if os.environ.get("LOCAL_RANK") == "1" else 1.0
+    return seconds
+module.time = SimpleNamespace(monotonic=monotonic)
+def end(self):
+    weights = {name: tensor.tolist() for name, tensor in self.model.named_parameters()}
+    Path(FOLDER, f"rank{self.global_rank}.json").write_text(json.dumps([self.global_step, weights]))
+module.MaskedLanguageModel.on_train_end = end
+pretrain(PretrainConfig.model_validate_json(CONFIG))
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_follow_one_clock_and_keep_the_same_weights(configure, tmp_path):
+    train = {"devices": 2, "strategy": "ddp", "steps": 10_000, "minutes": 0.25, "validate_every": 10_000}
+    config = configure(tmp_path / "two", data={"tokens_per_batch": 512}, train=train)
+    script = tmp_path / "train.py"
+    text = CLOCKS_APART.replace("CONFIG", repr(config.model_dump_json())).replace("FOLDER", repr(str(tmp_path)))
+    script.write_text(text)
+    process = subprocess.run(
+        [sys.executable, str(script)], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=280, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-4000:]
+    (steps, weights), (other_steps, other) = (
+        json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)
+    )
+    # Fifteen seconds by the first rank's clock.
+    assert steps == other_steps == 15 and weights == other
+
+
+def test_a_rank_takes_the_first_ones_time_where_the_schedule_follows_it():
+    told = []
+
+    def broadcast(value):
+        told.append(value)
+        return 30.0
+
+    module = MaskedLanguageModel(torch.nn.Linear(1, 1), None, TrainConfig(minutes=1), 2**31, np.ones(3))
+    module._trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(broadcast=broadcast), global_step=0)
+    module.on_train_start()
+    module.read_clock()
+    assert len(told) == 1 and module.elapsed == 30.0 and module.progress() == pytest.approx(0.5)

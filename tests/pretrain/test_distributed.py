@@ -206,8 +206,8 @@ class Numbers:
     def events(self, rows):
         return [int(row) for row in rows]
 
-    def batch(self, events, number, share):
-        return number, tuple(events)
+    def batch(self, events, turn, share, rows):
+        return turn, tuple(events)
 
 
 def batches(ranks, legs=(), start=0, count=40):
@@ -270,7 +270,7 @@ def test_a_state_goes_with_its_run_alone(configure, tokenizer_folder, alone, tmp
     train(other, tmp_path / "tokenizer", TokenizerConfig(vocab_size="auto", vocab_size_limit=384))
     cases = [
         ({"seed": 1}, "seed differs"),
-        ({"train": go_on["train"] | {"learning_rate": 0.5}}, "train.learning_rate differs"),
+        ({"train": go_on["train"] | {"weight_decay": 0.5}}, "train.weight_decay differs"),
         ({"model": go_on["model"] | {"layers": 2}}, "model differs"),
         ({"corpus": other.path}, "tokens: not what the run"),
         ({"tokenizer": tmp_path / "tokenizer"}, "tokenizer: not what the run"),

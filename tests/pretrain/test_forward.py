@@ -7,7 +7,9 @@ from transformers import DebertaV2ForMaskedLM
 
 from logfm.configs import load
 from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig
+from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.forward import hidden_states, masked_logits
+from logfm.pretrain.memory import count
 from logfm.pretrain.model import build, count_parameters, hf_config
 from logfm.pretrain.packing import pack
 
@@ -129,11 +131,16 @@ def test_same_seed_same_weights_and_the_count_is_right():
 @pytest.mark.parametrize(
     ("recipe", "millions"), [("small", 30), ("base", 110), ("large", 350), ("xlarge", 700), ("xxlarge", 1100)]
 )
-def test_sizes_are_within_five_percent_of_their_names(recipe, millions):
+def test_the_exported_encoder_is_within_five_percent_of_its_name_and_training_holds_a_decoder_more(recipe, millions):
     config = load(PretrainConfig, f"pretrain/{recipe}", [])
     with torch.device("meta"):
         model = DebertaV2ForMaskedLM(hf_config(config.model, 29_952, 0))
-    assert abs(count_parameters(model)["total"] / (millions * 1e6) - 1) < 0.05
+        decoder = build_decoder(config.model, 0)
+    exported, more = (count_parameters(part)["total"] for part in (model, decoder))
+    assert abs(exported / (millions * 1e6) - 1) < 0.05
+    assert abs((exported + more) / (millions * 1e6) - 1) < 0.09
+    planned = count(config.model, 29_952)
+    assert (planned.exported, planned.total) == (exported, exported + more)
 
 
 def test_nano_has_at_most_six_million_parameters_beside_the_embeddings():

@@ -27,8 +27,20 @@ def test_every_stage_runs_and_the_fast_side_keeps_parity(tmp_path):
     same, _, other_precision = results["curve"]
     assert same["largest difference"] < 1e-4 < other_precision["largest difference"] + 1e-4
     assert same["last loss"] < same["first loss"]
+    (trained,) = results["run"]
+    assert trained["steps"] == 20 and 0 < trained["least"] <= trained["tokens/s"] <= trained["most"]
+    assert results["machine"][0]["peak TFLOP/s"] is None
+    assert all(row["of the peak"] is None and row["of the measured product"] > 0 for row in results["utilisation"])
     for stage in gpu.STAGES:
         assert f"## {stage}\n" in (tmp_path / "gpu.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "peak"), [("NVIDIA A100-SXM4-80GB", 312e12), ("Another 9000", None)])
+def test_the_peak_is_that_of_the_device_or_left_blank(monkeypatch, name, peak):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert gpu.known_peak(torch.device("cuda")) == peak
+    assert gpu.known_peak(torch.device("cpu")) is None
+    assert gpu.markdown({"machine": [{"peak TFLOP/s": None, "events": 3}]}).splitlines()[-1] == "|  | 3 |"
 
 
 def test_given_tokens_are_used_and_time_is_kept(tmp_path):

@@ -1,11 +1,17 @@
 """The loss that makes its gradients on the way: the same as cross entropy written down plainly."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from logfm.configs.schema.pretrain import ModelConfig
 from logfm.pretrain import loss as module
+from logfm.pretrain.decoder import build_decoder
+from logfm.pretrain.forward import hidden_states, prediction_loss
 from logfm.pretrain.loss import masked_loss
+from logfm.pretrain.model import build
+from logfm.pretrain.packing import pack
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +67,17 @@ def test_nothing_masked_is_a_loss_of_zero_with_a_graph():
     loss.backward()
     assert loss.item() == 0
     assert nll.shape == right.shape == (0,)
+    assert all(not tensor.grad.any() for tensor in (states, weight, bias))
+
+
+def test_a_batch_without_masked_tokens_has_a_gradient_for_every_parameter():
+    config = ModelConfig(hidden_size=16, layers=1, heads=2, intermediate_size=16, decoder_layers=2)
+    model, decoder = build(config, 40, 0, 0), build_decoder(config, 0)
+    packed, nowhere = pack([np.arange(5, 12)]), torch.empty(0, dtype=torch.int64)
+    loss, _, _ = prediction_loss(model, decoder, hidden_states(model, packed), packed, nowhere, nowhere)
+    loss.backward()
+    for name, parameter in [*model.named_parameters(), *decoder.named_parameters()]:
+        assert parameter.grad is not None and not parameter.grad.any(), name
 
 
 def test_without_gradients_it_only_measures():

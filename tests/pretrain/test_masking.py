@@ -1,6 +1,7 @@
 """Statistics of the masking: rates within sampling error, and never a delimiter."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from logfm.configs.schema.pretrain import MaskingConfig
-from logfm.pretrain.data import Masker
+from logfm.pretrain.data import Ahead, Masker, TrainBatches, ValidationBatches
 from logfm.pretrain.masking import mask_events, maskable_ids
 from logfm.tokenizer import LogTokenizer
 
@@ -65,7 +66,7 @@ def test_positions_follow_the_events_through_packing():
     rng = np.random.default_rng(1)
     events = [rng.integers(30, VOCABULARY, size=length) for length in (9, 3, 30, 3, 17)]
     masker = Masker(maskable_ids(DELIMITERS, SPECIAL, False), MASK, MaskingConfig(random_share=0, keep_share=0), 0)
-    batch = masker.batch(events, number=3, share=0.4)
+    batch = masker.batch(events, turn=3, share=0.4)
     restored = batch.packed.ids_T.clone()
     assert (restored[batch.positions_M] == MASK).all()
     restored[batch.positions_M] = batch.targets_M
@@ -161,7 +162,7 @@ def test_the_fate_of_a_field_is_that_of_all_its_tokens():
     assert abs(fates["mask"] / total - 0.8) < 0.02 and abs(fates["kept"] / total - 0.1) < 0.02
 
 
-def test_whole_fields_are_seeded_by_batch_and_may_all_become_masks():
+def test_whole_fields_are_seeded_and_may_all_become_masks():
     rng = np.random.default_rng(2)
     events = [rng.integers(5, VOCABULARY, size=40) for _ in range(20)]
     maskable = maskable_ids(DELIMITERS, SPECIAL, False)
@@ -209,3 +210,67 @@ def test_a_field_ends_with_its_event():
     config = MaskingConfig(whole_words=True)
     masked = mask_events(events, maskable, MASK, config, 0.3, np.random.default_rng(0), SPACED)
     assert abs(len(masked.positions) / 4000 - 0.3) < 0.03
+
+
+class Slow:
+    """Numbers that are made one by one, and the event that tells of the third."""
+
+    def __init__(self):
+        self.third = threading.Event()
+
+    def __iter__(self):
+        for number in range(5):
+            if number == 2:
+                self.third.set()
+            yield number
+        raise ArithmeticError
+
+
+def test_batches_made_ahead_are_the_same_and_made_while_the_one_before_is_used():
+    slow, seen = Slow(), []
+    with pytest.raises(ArithmeticError):
+        for number in Ahead(slow):
+            seen.append(number)
+            assert slow.third.wait(30)
+    assert seen == list(range(5))
+    assert list(Ahead(range(7))) == list(range(7))
+
+
+class Events:
+    """A shard of random events."""
+
+    def __init__(self):
+        rng = np.random.default_rng(4)
+        self.lengths = rng.integers(3, 60, size=300)
+        self._events = [rng.integers(5, VOCABULARY, size=length) for length in self.lengths]
+
+    def events(self, rows):
+        return [self._events[row] for row in rows]
+
+
+def masked_tokens(batches, count):
+    """By the event's original ids: where it was masked and what stood there then, of so many batches."""
+    found = {}
+    for batch, _ in zip(batches, range(count), strict=False):
+        now, before = batch.packed.ids_T.clone(), batch.packed.ids_T.clone()
+        before[batch.positions_M] = batch.targets_M
+        hit = torch.zeros(len(now), dtype=torch.bool)
+        hit[batch.positions_M] = True
+        for number in range(len(batch.packed.lengths_B)):
+            own = batch.packed.event_T == number
+            found[tuple(before[own].tolist())] = hit[own].tolist(), now[own].tolist()
+    return found
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_an_event_has_the_same_masks_in_any_company_and_others_in_the_next_pass(whole_words):
+    shard, config = Events(), MaskingConfig(whole_words=whole_words)
+    masker = Masker(maskable_ids(DELIMITERS, SPECIAL, False), MASK, config, 3, SPACED)
+    small, large = (TrainBatches(shard, masker, tokens, 0, 1) for tokens in (200, 1000))
+    first = masked_tokens(small, small.per_epoch())
+    assert len(first) == 300 and first == masked_tokens(large, large.per_epoch())
+    large.start = large.per_epoch()
+    again = masked_tokens(large, large.per_epoch())
+    assert again.keys() == first.keys() and sum(again[event] == first[event] for event in first) < 60
+    validated = [masked_tokens(ValidationBatches(shard, masker, n, 10**6, 0, 1), 10**6) for n in (200, 1000)]
+    assert validated[0] == validated[1] and len(validated[0]) == 300

@@ -201,13 +201,51 @@ def test_hours_and_cost_by_hand(configure, tmp_path):
 
 
 def test_a_device_too_small_needs_a_higher_stage_or_does_not_fit():
-    config = load(PretrainConfig, "pretrain/xxlarge", ["data.tokens_per_batch=4096"])
+    changes = ["data.tokens_per_batch=4096", "train.activation_checkpointing=false"]
+    config = load(PretrainConfig, "pretrain/xxlarge", changes)
     names = ("A10", "A100 40GB", "H200")
     fits = {row["name"]: row["fits"] for row in plan(config, load_devices().devices)["devices"]}
     assert fits["H200"] == {"stage": 0, "offload": "none"}
     assert fits["A10"]["stage"] > 0
-    whole = load(PretrainConfig, "pretrain/xxlarge", ["data.tokens_per_batch=131072"])
+    changes = ["data.tokens_per_batch=131072", "train.activation_checkpointing=false"]
+    whole = load(PretrainConfig, "pretrain/xxlarge", changes)
     assert [row["fits"] for row in plan(whole, chosen(load_devices(), names))["devices"]] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "recipe", [name for name in SIZES if (train := load(PretrainConfig, name).train).accelerator == "gpu"]
+)
+def test_every_recipe_for_gpus_fits_an_a100_at_its_own_stage(recipe):
+    config = load(PretrainConfig, recipe)
+    table = chosen(load_devices(), ["A100 80GB"])
+    stage = config.train.zero_stage if config.train.strategy == "deepspeed" else 0
+    rows = plan(config, table, vocab_size=29_952)["memory"]
+    (needed,) = [row["total"] for row in rows if (row["stage"], row["offload"]) == (stage, "none")]
+    # With room for what the allocator and the driver take.
+    assert config.train.devices > 1 and needed < 0.8 * table[0].memory * 1e9
+
+
+def test_the_plan_for_a_cpu_is_near_what_was_measured_there():
+    for recipe, measured in (("nano", 4575), ("small", 1274)):
+        planned = plan(
+            load(PretrainConfig, f"pretrain/{recipe}"), chosen(load_devices(), ["2 CPU cores"]), 29_952, 1e9, 342
+        )  # fmt: skip
+        assert 1e9 / (3600 * planned["devices"][0]["hours"]) == pytest.approx(measured, rel=0.1)
+
+
+def test_what_is_trained_is_told_apart_from_what_is_there(configure, tmp_path):
+    contrast = {"start": {"encoder": tmp_path}, "contrast": {"masked_weight": 0}}
+    model = ModelConfig(hidden_size=64, layers=2, heads=2, intermediate_size=96)
+    hf_config(model, 512, 0).save_pretrained(tmp_path)
+    build_decoder(model, 0).save(tmp_path)
+    whole = plan(configure(tmp_path), (), vocab_size=512)["parameters"]
+    assert whole["trainable"] == whole["all"] == whole["exported"] + whole["decoder"]
+    found = plan(configure(tmp_path, **contrast), (), vocab_size=512, tokens=1e6)
+    assert found["parameters"]["trainable"] == found["parameters"]["words"] + sum(
+        found["parameters"][part] for part in ("positions", "layers")
+    )
+    per = found["tokens"]
+    assert per["per_trainable_parameter"] > per["per_parameter"]
 
 
 def test_a_continued_run_has_the_encoders_sizes(tmp_path):

@@ -1,11 +1,13 @@
 """Whole pretraining runs: they learn, they resume, and other libraries open what they leave."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,14 +15,23 @@ import pytest
 import torch
 
 from logfm.artifacts import read_manifest
+from logfm.cli import main
+from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.configs.schema.pretrain import ModelConfig
 from logfm.corpus.contamination import INDEX
 from logfm.embeddings import LogEncoder
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export_checkpoint, load_encoder, pretrain
 from logfm.pretrain.callbacks import read_history
+from logfm.pretrain.damage import damage
+from logfm.pretrain.export import load_weights, write_encoder
 from logfm.pretrain.forward import predictions
-from logfm.pretrain.module import learning_rate_factor
+from logfm.pretrain.model import build
+from logfm.pretrain.module import MaskedLanguageModel, learning_rate_factor
 from logfm.pretrain.packing import pack
+from logfm.pretrain.run import _announce
+from logfm.tokenizer import LogTokenizer
+from tests.pretrain.conftest import log_lines
 
 RUN = """
 import sys
@@ -28,6 +39,13 @@ from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.pretrain import pretrain
 pretrain(PretrainConfig.model_validate_json(sys.argv[1]))
 """
+
+
+SMALL = {
+    "model": {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16},
+    "data": {"tokens_per_batch": 512, "validation_tokens": 600},
+    "train": {"steps": 6, "checkpoint_every": 2, "validate_every": 3, "logger": "none"},
+}
 
 
 def losses(run):
@@ -93,6 +111,19 @@ def test_it_learns_and_its_folder_opens_elsewhere(configure, corpus, tmp_path):
 
     theirs = SentenceTransformer(str(tmp_path / "encoder"), device="cpu").encode(texts)
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_a_user_may_read_more_than_was_trained_on_up_to_the_models_positions(tokenizer_folder, tmp_path):
+    sizes = ModelConfig(hidden_size=16, layers=1, heads=2, intermediate_size=16, max_tokens=1000)
+    tokenizer = LogTokenizer.load(tokenizer_folder)
+    write_encoder(build(sizes, tokenizer.vocab_size, tokenizer.pad_id, 0), tokenizer, 64, tmp_path)
+    text = "".join(log_lines(40))
+    (ids,) = tokenizer.encode_batch([text])
+    assert len(ids) > 998
+    pretrained = load_encoder(tmp_path)
+    for asked, read in ((None, 62), (20, 20), (62, 62), (500, 500), (48_000, 998)):
+        encoder = LogEncoder.load(tmp_path, EncoderConfig(max_tokens=asked))
+        np.testing.assert_allclose(encoder.encode([text]), pretrained.pool([ids[:read]]), atol=1e-5)
 
 
 def test_the_surprise_is_that_of_masked_tokens(configure, tmp_path):
@@ -171,6 +202,134 @@ def test_a_run_stops_when_its_minutes_are_over(configure, tmp_path):
 def test_a_nan_loss_ends_the_run_in_one_line(configure, tmp_path):
     with pytest.raises(LogfmError, match="the loss is nan at step"):
         pretrain(configure(tmp_path, train={"learning_rate": 1e30}))
+
+
+def unfinished(config, monkeypatch):
+    """A run that ends before it is whole, with its checkpoints written."""
+
+    def end(*_):
+        raise InterruptedError
+
+    with monkeypatch.context() as context:
+        context.setattr("logfm.pretrain.run._metrics", end)
+        with pytest.raises(InterruptedError):
+            pretrain(config)
+
+
+def flipped(path):
+    """One bit in the middle of the weights."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [flipped, lambda path: path.write_bytes(path.read_bytes()[:1000]), Path.touch])
+def test_a_damaged_checkpoint_is_set_aside_for_an_older_one(configure, tmp_path, monkeypatch, capsys, harm):
+    config = configure(tmp_path, **SMALL)
+    unfinished(config, monkeypatch)
+    folder = tmp_path / ".run.partial" / "checkpoints"
+    if harm is Path.touch:
+        (folder / "step=6.ckpt").unlink()
+    harm(folder / "step=6.ckpt")
+    assert pretrain(config).run.metrics["step"] == 6
+    said = capsys.readouterr().err
+    assert "kept as step=6.ckpt.damaged, going on from an older one" in said and "resuming at step 4" in said
+    assert (tmp_path / "run" / "checkpoints" / "step=6.ckpt.damaged").exists()
+
+
+def test_no_checkpoint_that_can_be_read_is_one_line(configure, tmp_path, monkeypatch):
+    config = configure(tmp_path, **SMALL)
+    unfinished(config, monkeypatch)
+    folder = tmp_path / ".run.partial" / "checkpoints"
+    for checkpoint in folder.glob("step=*.ckpt"):
+        checkpoint.write_bytes(b"")
+    with pytest.raises(UserError, match=r"no checkpoint can be read .BadZipFile.*step=6.ckpt. Delete"):
+        pretrain(config)
+    assert sorted(path.name for path in folder.glob("step*")) == ["step=4.ckpt", "step=6.ckpt"]
+
+
+@pytest.mark.parametrize("kind", ["weights", "optimizer", "shards"])
+def test_a_damaged_sharded_checkpoint_is_found_and_is_one_line(tmp_path, kind):
+    shards = tmp_path / "run" / "checkpoints" / "step=4.ckpt" / "checkpoint"
+    shards.mkdir(parents=True)
+    for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_optim_states.pt", "zero_pp_rank_1_optim_states.pt"):
+        torch.save({"weight": torch.randn(300, 30)}, shards / name)
+    checkpoint = shards.parent
+    assert damage(checkpoint, 2) is None and damage(checkpoint) is None
+    assert damage(checkpoint, 3) == "2 shards of 3 are there"
+    if kind == "shards":
+        (shards / "mp_rank_00_model_states.pt").unlink()
+        assert damage(checkpoint) == "the weights are missing"
+    else:
+        name = {"weights": "mp_rank_00_model_states.pt", "optimizer": "zero_pp_rank_1_optim_states.pt"}[kind]
+        flipped(shards / name)
+        assert damage(checkpoint, 2).startswith(f"{name}: ")
+    pytest.importorskip("deepspeed")
+    with pytest.raises(UserError, match="cannot read the checkpoint"):
+        load_weights(checkpoint)
+
+
+def test_settings_that_change_no_weights_may_change_on_the_way(configure, tmp_path, monkeypatch):
+    unfinished(configure(tmp_path, **SMALL), monkeypatch)
+    train = SMALL["train"] | {
+        "checkpoint_every": 3, "validate_every": 2, "max_spikes": 7, "timeout_minutes": 3, "peak_flops": 1e9,
+        "activation_checkpointing": True,
+    }  # fmt: skip
+    outcome = pretrain(configure(tmp_path, **SMALL | {"train": train}))
+    assert outcome.run.metrics["step"] == 6
+    assert pretrain(configure(tmp_path, **SMALL)).run.created == outcome.run.created
+    with pytest.raises(UserError, match="another pretrain run"):
+        pretrain(configure(tmp_path, **SMALL | {"train": train | {"patience": 3}}))
+
+
+def test_a_run_that_spikes_goes_on_from_its_checkpoint_with_a_lower_rate(configure, tmp_path, monkeypatch):
+    original = MaskedLanguageModel.training_step
+
+    def step(self, batch, batch_idx):
+        high = self.train_config.learning_rate > 0.005 and self.global_step >= 4
+        return original(self, batch, batch_idx) * (float("nan") if high else 1.0)
+
+    monkeypatch.setattr(MaskedLanguageModel, "training_step", step)
+    train = SMALL["train"] | {"max_spikes": 0, "steps": 12}
+    with pytest.raises(LogfmError, match="the loss is nan at step 5") as error:
+        pretrain(configure(tmp_path / "out", **SMALL | {"train": train}))
+    command = re.search(r"logfm (export \S+ --out) FOLDER (--world-size 1)", str(error.value))
+    folder = tmp_path / "state"
+    assert main([*command[1].split(), str(folder), *command[2].split()]) == 0
+    lower = ["--set", "train.learning_rate=0.004", "--set", f"out={tmp_path / 'on'}"]
+    assert main(["pretrain", str(folder / "pretrain.yaml"), *lower]) == 0
+    rows = read_history(tmp_path / "on" / "run")
+    assert rows[-1]["step"] == 12 and all(row["learning_rate"] <= 0.004 for row in rows if row["step"] > 4)
+    # The schedule's place is kept: at step 6 of 12 the rate is at its peak.
+    assert next(row for row in rows if row["step"] == 6)["learning_rate"] == pytest.approx(0.004)
+
+
+def test_on_a_gpu_no_batch_is_tried_on_the_cpu(capsys):
+    batches = SimpleNamespace(shard=SimpleNamespace(lengths=np.array([1_000_000])))
+    _announce(None, {"total": 3_000_000}, batches, 10, trial=False)
+    assert capsys.readouterr().err == "pretraining: 3.0M parameters, 1.00M training tokens\n"
+
+
+def test_more_devices_than_there_are_is_one_line(configure, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=r"^train.devices is 8, and torch sees 2 GPUs. Set it to 2 or fewer.$"):
+        pretrain(configure(tmp_path, train={"accelerator": "gpu", "devices": 8}))
+
+
+def allocate():
+    torch.empty(2**55)
+
+
+def on_a_gpu():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB\nmany lines")
+
+
+@pytest.mark.parametrize("failure", [allocate, on_a_gpu, lambda: np.empty(2**55)])
+def test_too_little_memory_is_one_line(configure, tmp_path, monkeypatch, failure):
+    monkeypatch.setattr(MaskedLanguageModel, "training_step", lambda *_: failure())
+    with pytest.raises(LogfmError, match=r"^out of memory: set train.activation_checkpointing .*tokens_per_batch"):
+        pretrain(configure(tmp_path, **SMALL))
 
 
 def test_more_processes_than_batches_is_refused(configure, tmp_path):

@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from logfm.configs.schema.contrast import ContrastConfig
-from logfm.configs.schema.pretrain import DataConfig, MaskingConfig, PretrainConfig
+from logfm.configs.schema.pretrain import DataConfig, MaskingConfig, ModelConfig, PretrainConfig, TrainConfig
 from logfm.errors import UserError
 from logfm.pretrain import load_encoder, pretrain
 from logfm.pretrain.callbacks import read_history
 from logfm.pretrain.contrast.batches import PairBatches
 from logfm.pretrain.contrast.loss import contrastive_loss, pooled
+from logfm.pretrain.contrast.module import ContrastiveModel
 from logfm.pretrain.contrast.texts import TEXTS, build_texts
 from logfm.pretrain.data import Masker, Shard
+from logfm.pretrain.decoder import build_decoder
+from logfm.pretrain.model import build
 from logfm.pretrain.packing import pack
 from logfm.tokenizer import LogTokenizer
 from tests.pretrain.conftest import log_lines, write_corpus
@@ -209,3 +212,15 @@ def test_what_a_second_stage_needs(configure, second, tmp_path):
         texts = [f"one line {number}" for number in range(60)]
         lone = write_corpus(tmp_path / "lone" / "corpus", texts)
         build_texts(lone, tmp_path / "views", DataConfig(), ContrastConfig(), 0)
+
+
+def test_without_masked_tokens_every_parameter_has_a_gradient(second, tmp_path, tokenizer_folder):
+    # DDP waits for all of them.
+    tokenizer = LogTokenizer.load(tokenizer_folder)
+    pair = batches(second, tmp_path, tokenizer, masked_weight=0)().batch(0)
+    sizes = ModelConfig(hidden_size=16, layers=1, heads=2, intermediate_size=16)
+    parts = build(sizes, tokenizer.vocab_size, tokenizer.pad_id, 0), build_decoder(sizes, 0)
+    module = ContrastiveModel(*parts, TrainConfig(steps=1), 1, tokenizer.byte_lengths)
+    module.contrast = ContrastConfig(masked_weight=0)
+    module.losses(pair)[0].backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
