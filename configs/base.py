@@ -137,7 +137,9 @@ def _explain(kind: type[BaseModel], error: ValidationError) -> str:
         close = difflib.get_close_matches(str(first["loc"][-1]), _keys(kind), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         return f"unknown key {name}{hint}"
-    return f"{name or 'configuration'}: {first['msg']}"
+    # What a check of ours says stands for itself.
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{name or 'configuration'}: {said}"
 
 
 def _keys(kind: type[BaseModel]) -> list[str]:

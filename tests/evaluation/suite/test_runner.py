@@ -197,7 +197,7 @@ def test_seeds_of_one_task(tmp_path):
 def test_a_broken_suite(tmp_path, options, message):
     path = tmp_path / "mine.yaml"
     path.write_text(f"{{name: mine, title: t, tasks: {{first: {json.dumps(options)}}}}}")
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"^configuration: first: .*{message}"):
         registry([measuring("first", noisy)]).suite(str(path))
 
 
