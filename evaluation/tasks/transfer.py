@@ -69,7 +69,8 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     # Sources are drawn apart, so their replicates are averaged one by one.
     parts = [one.replicates for one in across]
     together = np.mean(parts, axis=0) if all(len(one) for one in parts) else np.empty(0)
-    mean = estimate(float(np.mean([one.value for one in across])), together, statistics.confidence)
+    fewest = min(one.clusters for one in across)
+    mean = estimate(float(np.mean([one.value for one in across])), together, statistics.confidence, fewest)
     count = sum(one.count for one in across)
     yield Measurement.of("pr_auc", mean, count, note=f"the mean of {len(across)} pairs and heads")
 
