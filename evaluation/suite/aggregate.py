@@ -75,7 +75,9 @@ def average(found: Sequence[Score]) -> Estimate:
     value = float(np.mean([one.value for one in found]))
     parts = [one.estimate.replicates for one in found]
     size = min(part.size for part in parts)
-    return estimate(value, np.mean([part[:size] for part in parts], axis=0) if size else np.empty(0), CONFIDENCE)
+    replicates = np.mean([part[:size] for part in parts], axis=0) if size else np.empty(0)
+    counts = [one.estimate.clusters for one in found]
+    return estimate(value, replicates, CONFIDENCE, sum(counts) if all(counts) else 0)
 
 
 def _score(key: Key, encoder: str, rows: list[Row]) -> Score:

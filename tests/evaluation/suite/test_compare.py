@@ -150,6 +150,13 @@ def test_a_set_of_others_events_has_a_board_of_its_own():
     assert alone.name == "first"
 
 
+def test_the_mean_of_one_set_is_that_set():
+    found = scores(rows("a", 0.5, clusters=4))
+    (board,) = leaderboard(found, METAS)
+    mean, own = board.standings[0].estimate, found[Key("first", "linux", "", "", "map")]["a"].estimate
+    assert (mean.low, mean.high) == pytest.approx((own.low, own.high)) and mean.high - mean.low > 0.08
+
+
 def test_few_templates_tell_nobody_apart():
     table = [*rows("a", 0.5, clusters=3), *rows("b", 0.6, clusters=3)]
     board = leaderboard(scores(table), METAS)[0]
