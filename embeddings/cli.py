@@ -15,13 +15,13 @@ _Inputs = Annotated[
 ]
 _EncoderUri = Annotated[
     str,
-    typer.Option("--encoder", help="A folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT, http://HOST/...#MODEL."),
+    typer.Option("--encoder", help="nano, a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT, http://HOST/...#MODEL."),
 ]
 _IndexEncoder = Annotated[
     str | None, typer.Option("--encoder", help="The same encoder under another name; by default the index knows.")
 ]
 _Truncation = Annotated[str, typer.Option("--truncation", help="Of long texts: error, head, head_tail or chunk.")]
-_Backend = Annotated[str, typer.Option("--backend", help="Of an encoder folder: torch, onnx or onnx-int8.")]
+_Backend = Annotated[str, typer.Option("--backend", help="Of an encoder folder: auto, torch, onnx or onnx-int8.")]
 _Layers = Annotated[
     str, typer.Option("--layers", help="Whose states count: last, a layer's number, or last:N for the mean of N.")
 ]
@@ -34,7 +34,7 @@ def embed_command(
     out: Annotated[Path, typer.Option("--out", help="Parquet file to write.")],
     encoder: _EncoderUri = "nano",
     truncation: _Truncation = "head",
-    backend: _Backend = "torch",
+    backend: _Backend = "auto",
     layers: _Layers = "last",
     pooling: _Pooling = "mean",
     engine: Annotated[str, typer.Option("--engine", help="local, or ray: workers of a Ray cluster.")] = "local",
@@ -64,7 +64,7 @@ def index_build(
     kind: Annotated[str, typer.Option("--kind", help="auto, flat, hnsw or ivfpq.")] = "auto",
     words: Annotated[bool, typer.Option("--bm25/--no-bm25", help="Keep words for --mode bm25 and hybrid.")] = True,
     truncation: _Truncation = "head",
-    backend: _Backend = "torch",
+    backend: _Backend = "auto",
     layers: _Layers = "last",
     pooling: _Pooling = "mean",
     as_json: _Json = False,
@@ -175,7 +175,7 @@ def detect_command(
         float, typer.Option("--contamination", help="Share of the normal events above the threshold, to 0.5.")
     ] = 0.01,
     truncation: _Truncation = "head",
-    backend: _Backend = "torch",
+    backend: _Backend = "auto",
     layers: _Layers = "last",
     pooling: _Pooling = "mean",
     as_json: _Json = False,
@@ -215,7 +215,7 @@ def patterns_command(
         list[str] | None, typer.Option("--text-column", help="A column of free text. Repeatable. [default: found]")
     ] = None,
     truncation: _Truncation = "head",
-    backend: _Backend = "torch",
+    backend: _Backend = "auto",
     layers: _Layers = "last",
     pooling: _Pooling = "mean",
     as_json: _Json = False,
@@ -257,7 +257,7 @@ def subsample_command(
         int | None, typer.Option("--tokens", min=1, help="Tokens of a language model that they may fill (estimated).")
     ] = None,
     truncation: _Truncation = "head",
-    backend: _Backend = "torch",
+    backend: _Backend = "auto",
     layers: _Layers = "last",
     pooling: _Pooling = "mean",
     as_json: _Json = False,
@@ -328,7 +328,7 @@ def serve_command(
     host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
     truncation: _Truncation = "head",
-    backend: _Backend = "torch",
+    backend: _Backend = "auto",
     layers: _Layers = "last",
     pooling: _Pooling = "mean",
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from logfm.configs.base import parse
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.errors import LogfmError, UserError
+from logfm.pretrain.shipped import NANO
 
 if TYPE_CHECKING:
     from logfm.pretrain import PretrainedEncoder
@@ -24,7 +25,7 @@ _SCHEMES = {
     "http://": "remote:open_server",
     "https://": "remote:open_server",
 }
-_FORMS = "An encoder is a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
+_FORMS = "An encoder is nano, a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
 
 
 @runtime_checkable
@@ -102,9 +103,9 @@ class LogEncoder:
     ) -> "LogEncoder":
         """Open an encoder; the last four stand for the fields of `config` of their names.
 
-        `uri` is a folder (exported by `logfm pretrain`), `st:NAME_OR_PATH` (sentence-transformers),
-        `hf:NAME_OR_PATH` (transformers, mean pooling), `tfidf`, `py:MODULE:OBJECT`,
-        `http://HOST/v1/embeddings#MODEL` (OpenAI-compatible), or `nano`.
+        `uri` is `nano` (the one that ships), a folder (exported by `logfm pretrain`), `st:NAME_OR_PATH`
+        (sentence-transformers), `hf:NAME_OR_PATH` (transformers, mean pooling), `tfidf`, `py:MODULE:OBJECT`, or
+        `http://HOST/v1/embeddings#MODEL` (OpenAI-compatible).
 
         Raises:
             UserError: no such encoder, a damaged one, an option that it does not have, or a package that is missing.
@@ -112,14 +113,12 @@ class LogEncoder:
         given = {"backend": backend, "layers": layers, "pooling": pooling, "truncation": truncation}
         config = _with_options(config or EncoderConfig(), given)
         name = str(uri)
-        if name == "nano":
-            raise UserError("the encoder nano does not ship yet", fix=_FORMS)
         scheme = next((prefix for prefix in _SCHEMES if name.startswith(prefix)), None)
         if scheme is not None:
             opener = _SCHEMES[scheme]
         elif name == "tfidf":
             opener = "tfidf:new_tfidf"
-        elif Path(name).is_dir():
+        elif name == NANO or Path(name).is_dir():
             opener = "tfidf:open_tfidf" if (Path(name) / "tfidf.json").is_file() else "folder:open_folder"
         else:
             raise UserError("no such encoder", name, _FORMS)
@@ -163,7 +162,7 @@ class LogEncoder:
         """The model and tokenizer behind an encoder that logfm trained.
 
         Raises:
-            UserError: another kind of encoder, or another backend than torch.
+            UserError: another kind of encoder, or one of the ONNX backends was asked for.
         """
         found: PretrainedEncoder | None = getattr(self.backend, "pretrained", None)
         if found is None:
@@ -242,4 +241,4 @@ def _absolute(name: str) -> str:
     """Names go into manifests: make a folder's name good from everywhere."""
     prefix = name[:3] if name[:3] in ("st:", "hf:") else ""
     path = Path(name[len(prefix) :])
-    return prefix + str(path.resolve()) if path.is_dir() and name != "tfidf" else name
+    return prefix + str(path.resolve()) if path.is_dir() and name not in ("tfidf", NANO) else name

@@ -13,6 +13,7 @@ from logfm.embeddings.backends import Runner, open_runner
 from logfm.embeddings.truncation import pieces, pool
 from logfm.errors import UserError
 from logfm.pretrain.projection import Projection, read
+from logfm.pretrain.shipped import encoder_folder
 
 if TYPE_CHECKING:
     from logfm.pretrain import PretrainedEncoder
@@ -28,6 +29,8 @@ class FolderBackend:
     config: EncoderConfig = field(default_factory=EncoderConfig)
     projection: Projection | None = None
     """The folder's own map behind the pooling, for the layers and pooling that it was fitted on: the default ones."""
+    folder: Path | None = None
+    """Where the encoder lies, if `auto` chose a backend that cannot train or explain."""
 
     @property
     def dim(self) -> int:
@@ -48,17 +51,20 @@ class FolderBackend:
         """Whether layers and pooling are the default ones."""
         return self.layers == (self.runner.layers,) and self.config.pooling == "mean"
 
-    @property
+    @cached_property
     def pretrained(self) -> "PretrainedEncoder | None":
-        """The model and tokenizer, where the backend is torch."""
-        return getattr(self.runner, "pretrained", None)
+        """The model and tokenizer: not behind the ONNX backends, unless they were chosen by `auto`."""
+        if self.folder is None or self.config.backend != "auto":
+            return getattr(self.runner, "pretrained", None)
+        runner = open_runner(self.folder, self.config.model_copy(update={"backend": "torch"}))
+        return getattr(runner, "pretrained", None)
 
     @property
     def limit(self) -> int:
         """Tokens read of a text, special ones not counted: as many as in training, unless the configuration asks for
         more or fewer; never more than the model has positions for.
         """
-        pretrained, asked = self.pretrained, self.config.max_tokens
+        pretrained, asked = getattr(self.runner, "pretrained", None), self.config.max_tokens
         if asked is None:
             return self.runner.max_tokens
         # A graph has a limit of its own, for it holds the scores of all pairs of tokens.
@@ -114,6 +120,8 @@ def open_folder(uri: str, config: EncoderConfig) -> FolderBackend:
     Raises:
         UserError: not an encoder folder, a damaged one, or no such layer.
     """
-    backend = FolderBackend(open_runner(Path(uri), config), config)
-    chosen_layers(config.layers, backend.runner.layers)
-    return replace(backend, projection=read(Path(uri), backend.runner.dim)) if backend.plain else backend
+    folder = encoder_folder(uri)
+    runner = open_runner(folder, config)
+    chosen_layers(config.layers, runner.layers)
+    backend = FolderBackend(runner, config, folder=None if hasattr(runner, "pretrained") else folder)
+    return replace(backend, projection=read(folder, runner.dim)) if backend.plain else backend

@@ -55,15 +55,7 @@ def estimate(value: float, replicates: Floats, confidence: float, clusters: int 
     """
     if clusters == 1:
         return Estimate(value, np.nan, np.nan, np.empty(0), 1)
-    low, high = _percentiles(replicates, confidence)
-    if clusters and np.isfinite([value, low, high]).all():
-        tail = (1 + confidence) / 2
-        distributions = require("scipy.stats", "embed")
-        wider = float(distributions.t.ppf(tail, clusters - 1) / distributions.norm.ppf(tail))
-        wider *= float(np.sqrt(clusters / (clusters - 1)))
-        # A share stays one: the bounds that replicates keep within, widened ones keep within, too.
-        least, most = (0.0 if replicates.min() >= 0 else -np.inf), (1.0 if replicates.max() <= 1 else np.inf)
-        low, high = max(least, value - (value - low) * wider), min(most, value + (high - value) * wider)
+    low, high = _interval(value, replicates, confidence, clusters, _limits(replicates))
     return Estimate(value, low, high, replicates, clusters)
 
 
@@ -102,7 +94,7 @@ def mean_estimate(values: ArrayLike, clusters: ArrayLike, draws: Draws, confiden
 
 
 def paired_difference(ours: Estimate, theirs: Estimate, confidence: float) -> Difference:
-    """Ours less theirs, from replicates that share their draws.
+    """Ours less theirs, from replicates that share their draws; the interval is widened as `estimate`'s is.
 
     p is twice the share of replicates on the other side of zero, zeros included: the level at which the percentile
     interval would just touch zero. One is added above and below, so that it is never zero (Davison and Hinkley, 1997,
@@ -111,11 +103,13 @@ def paired_difference(ours: Estimate, theirs: Estimate, confidence: float) -> Di
     value = ours.value - theirs.value
     replicates = ours.replicates - theirs.replicates
     finite = replicates[np.isfinite(replicates)]
-    low, high = _percentiles(replicates, confidence)
+    clusters = _clusters(ours, theirs)
+    (least, most), (their_least, their_most) = _limits(ours.replicates), _limits(theirs.replicates)
+    low, high = _interval(value, replicates, confidence, clusters, (least - their_most, most - their_least))
     # Differences of equal scores come out as rounding noise; noise must not look like evidence.
     beyond = min(np.count_nonzero(finite <= _NOISE), np.count_nonzero(finite >= -_NOISE))
     p = min(1.0, 2 * (beyond + 1) / (finite.size + 1))
-    return Difference(value, low, high, max(p, few_clusters_p(value, [(replicates, _clusters(ours, theirs))])))
+    return Difference(value, low, high, max(p, few_clusters_p(value, [(replicates, clusters)])))
 
 
 def paired_bootstrap(
@@ -164,6 +158,29 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
 def _clusters(ours: Estimate, theirs: Estimate) -> int:
     """The fewer of both counts; 0 where one is unknown."""
     return min(ours.clusters, theirs.clusters)
+
+
+def _interval(
+    value: float, replicates: Floats, confidence: float, clusters: int, limits: tuple[float, float]
+) -> tuple[float, float]:
+    """The percentile interval, widened around `value` for few clusters (0: unknown) and kept within `limits`."""
+    if clusters == 1:
+        return np.nan, np.nan
+    low, high = _percentiles(replicates, confidence)
+    if not clusters or not np.isfinite([value, low, high]).all():
+        return low, high
+    tail = (1 + confidence) / 2
+    distributions = require("scipy.stats", "embed")
+    wider = float(distributions.t.ppf(tail, clusters - 1) / distributions.norm.ppf(tail))
+    wider *= float(np.sqrt(clusters / (clusters - 1)))
+    return max(limits[0], value - (value - low) * wider), min(limits[1], value + (high - value) * wider)
+
+
+def _limits(replicates: Floats) -> tuple[float, float]:
+    """A share stays one: the bounds that replicates keep within, widened ones keep within, too."""
+    finite = replicates[np.isfinite(replicates)]
+    least, most = (finite.min(), finite.max()) if finite.size else (-np.inf, np.inf)
+    return (0.0 if least >= 0 else -np.inf), (1.0 if most <= 1 else np.inf)
 
 
 def _percentiles(replicates: Floats, confidence: float) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The finetune stage: labelled events and a frozen encoder in, a head folder out."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from logfm.extras import require
 from logfm.finetune.data import LabelledData, encode, labelled
 from logfm.finetune.heads import Head
 from logfm.finetune.judging import measures
-from logfm.finetune.sequences import Sequences, Vectors
+from logfm.finetune.sequences import Vectors
 from logfm.finetune.splitting import SPLITS
 from logfm.finetune.stems import stem
 
@@ -63,11 +64,11 @@ def finetune(config: FinetuneConfig) -> Manifest:
 
 
 def _train(config: FinetuneConfig, data: LabelledData, encoder: LogEncoder, folder: Path) -> dict[str, Any]:
-    vectors = None
-    if not isinstance(config.head, LastLayerConfig):
-        kept = None if encoder.name == "tfidf" else folder / _VECTORS
-        vectors = encode(encoder, data.table["text"].to_pylist(), kept)
-    sequences = {name: data.sequences(name, vectors) for name in SPLITS}
+    kept = None if encoder.name == "tfidf" else folder / _VECTORS
+    vectors = encode(encoder, data.table["text"].to_pylist(), kept)
+    # A last layer reads texts; the plainest model beside it has the vectors of the encoder as it was.
+    read = None if isinstance(config.head, LastLayerConfig) else vectors
+    sequences = {name: data.sequences(name, read) for name in SPLITS}
     labels = {name: data.parts[name].labels for name in SPLITS}
     head = Head.fit(
         config.head,
@@ -89,20 +90,19 @@ def _train(config: FinetuneConfig, data: LabelledData, encoder: LogEncoder, fold
     for name in SPLITS:
         found[name] = measures(head.probabilities(sequences[name]), labels[name], head.threshold, data.classes)
         found[name]["cut"] = sequences[name].trimmed(config.head.most_events)[1]
-    if vectors is not None:
-        found["logistic_regression"] = _baseline(sequences, labels, data.classes, config)
+    means = {name: _means(vectors, data.parts[name].cuts.rows) for name in SPLITS}
+    found["logistic_regression"] = _baseline(means, labels, data.classes, config)
     return found
 
 
 def _baseline(
-    sequences: dict[str, Sequences], labels: dict[str, Any], classes: tuple[str, ...], config: FinetuneConfig
+    means: dict[str, Vectors], labels: dict[str, Any], classes: tuple[str, ...], config: FinetuneConfig
 ) -> dict[str, Any]:
     """What the plainest model reaches on the same vectors: logistic regression on their mean, with the same rule for
     the threshold.
     """
     from logfm.finetune.judging import choose_threshold
 
-    means = {name: _means(one) for name, one in sequences.items()}
     require("sklearn", "embed")
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -118,8 +118,8 @@ def _baseline(
     return {name: measures(one, labels[name], threshold, classes) for name, one in found.items()}
 
 
-def _means(sequences: Sequences) -> Vectors:
-    return np.stack([one.mean(axis=0) for one in sequences.vectors or ()])
+def _means(vectors: Vectors, sequences: Iterable[Any]) -> Vectors:
+    return np.stack([vectors[rows].mean(axis=0) for rows in sequences])
 
 
 def _hashes(config: FinetuneConfig, encoder: LogEncoder) -> dict[str, str]:

@@ -37,7 +37,8 @@ def export_command(
         typer.Option("--world-size", min=1, help="Write the training's state for so many processes instead."),
     ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write a graph for ONNX Runtime, too.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="And one in 8-bit integers; implies --onnx.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Write one in 8-bit integers.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in 16-bit floats.")] = False,
     results: Annotated[
         Path | None, typer.Option("--results", help="results.csv of `logfm eval run`, for the model card.")
     ] = None,
@@ -67,7 +68,7 @@ def export_command(
         require("onnxruntime", "onnx")
     from logfm.pretrain.export import Extras, export_checkpoint
 
-    export_checkpoint(checkpoint, out, Extras(onnx, int8, results, audit, licence))
+    export_checkpoint(checkpoint, out, Extras(onnx, int8, half, results, audit, licence))
     say(f"encoder: {out}")
 
 

@@ -18,6 +18,7 @@ from logfm.pretrain.callbacks import HISTORY
 from logfm.pretrain.data import Batch
 from logfm.pretrain.decoder import MaskDecoder
 from logfm.pretrain.encoder import PretrainedEncoder, load_encoder
+from logfm.pretrain.shipped import encoder_folder
 from logfm.tokenizer import LogTokenizer
 from logfm.tokenizer.files import TOKENIZER
 
@@ -40,6 +41,7 @@ def open_start(config: StartConfig, tokenizer: LogTokenizer) -> Start:
     Raises:
         UserError: not an exported encoder, or `tokenizer` neither is the encoder's nor extends it.
     """
+    config = config.model_copy(update={"encoder": encoder_folder(config.encoder)})
     manifest = read_manifest(config.encoder, "encoder")
     encoder = load_encoder(config.encoder)
     if not extends(tokenizer, encoder.tokenizer):

@@ -122,7 +122,7 @@ def load_decoder(folder: Path, width: int) -> MaskDecoder | None:
             sizes = {name: int(value) for name, value in file.metadata().items()}
             with torch.device("meta"):
                 decoder = MaskDecoder(width, sizes["layers"], sizes["heads"], sizes["intermediate"])
-            decoder.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)  # noqa: SIM118
+            decoder.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()}, assign=True)  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"cannot read the mask decoder ({type(error).__name__})", path) from error
     return decoder.eval()

@@ -21,6 +21,7 @@ from logfm.pretrain.decoder import MaskDecoder, load_decoder
 from logfm.pretrain.encoder_folder import check_folder, check_tokenizer, identity, trained_tokens
 from logfm.pretrain.forward import layer_states, predictions
 from logfm.pretrain.packing import Packed, cut_by_tokens, pack
+from logfm.pretrain.shipped import encoder_folder
 from logfm.tokenizer import LogTokenizer
 
 Pooling = Literal["mean", "first", "max"]
@@ -155,7 +156,7 @@ def load_encoder(folder: str | Path, bf16: bool = False, device: str = "cpu") ->
     Raises:
         UserError: not an encoder folder, damaged weights, or another tokenizer.
     """
-    path = Path(folder)
+    path = encoder_folder(folder)
     check_folder(path)
     tokenizer = LogTokenizer.load(path)
     transformers_logging.disable_progress_bar()

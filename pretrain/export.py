@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import DebertaV2ForMaskedLM
 from transformers.utils import logging as transformers_logging
 
@@ -22,6 +23,7 @@ from logfm.errors import UserError
 from logfm.extras import require
 from logfm.pretrain import projection
 from logfm.pretrain.card import CARD, TRAINING, write_card
+from logfm.pretrain.decoder import FILE as DECODER_WEIGHTS
 from logfm.pretrain.decoder import MaskDecoder, build_decoder
 from logfm.pretrain.encoder_folder import TOKENIZER_HASH, WEIGHTS
 from logfm.pretrain.model import build, count_parameters
@@ -41,7 +43,9 @@ class Extras:
     onnx: bool = False
     """A graph for ONNX Runtime (see `write_onnx`)."""
     int8: bool = False
-    """And one in 8-bit integers."""
+    """One in 8-bit integers."""
+    half: bool = False
+    """Weights in 16-bit floats, half the size; they are read as float32."""
     results: Path | None = None
     """The results.csv of `logfm eval run`, for the card."""
     audit: Path | None = None
@@ -51,7 +55,7 @@ class Extras:
 
     def settings(self) -> dict[str, Any]:
         """What a manifest says of them: nothing where there are none."""
-        graphs = ["onnx"] * (self.onnx or self.int8) + ["int8"] * self.int8
+        graphs = ["onnx"] * self.onnx + ["int8"] * self.int8 + ["half"] * self.half
         beside = {"results": self.results, "audit": self.audit}
         found: dict[str, Any] = {name: file_hash(path) for name, path in beside.items() if path is not None}
         return found | ({"graphs": graphs} if graphs else {}) | ({"licence": self.licence} if self.licence else {})
@@ -144,12 +148,24 @@ def _export(
 
 
 def _add(extras: Extras, folder: Path, metrics: dict[str, Any], licences: Iterable[str], parameters: int) -> None:
+    if extras.half:
+        for name in (WEIGHTS, DECODER_WEIGHTS):
+            if (folder / name).is_file():
+                _halve(folder / name)
     if extras.onnx or extras.int8:
-        write_onnx(folder, extras.int8)
+        write_onnx(folder, extras.int8, extras.onnx)
     write_card(
         folder, metrics, sorted(licences), parameters=parameters, results=extras.results, audit=extras.audit,
         licence=extras.licence,
     )  # fmt: skip
+
+
+def _halve(weights: Path) -> None:
+    """Store weights in 16 bits. The configuration goes on to say float32, so that all who read them compute in that."""
+    with safe_open(weights, framework="pt") as held:
+        metadata = held.metadata()
+        halves = {name: held.get_tensor(name).half() for name in held.keys()}  # noqa: SIM118
+    save_file(halves, weights, metadata=metadata)
 
 
 def _copy(encoder: Path, out: Path, extras: Extras) -> Manifest:

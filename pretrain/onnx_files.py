@@ -22,8 +22,9 @@ _OPSET, _IR = 20, 10
 INLINE_BYTES = 1_800_000_000
 
 
-def write_onnx(folder: Path, int8: bool = False) -> None:
-    """Write `model.onnx` beside an encoder folder's weights, and with `int8` a quantized `model_int8.onnx`.
+def write_onnx(folder: Path, int8: bool = False, float32: bool = True) -> None:
+    """Write `model.onnx` beside an encoder folder's weights, and with `int8` a quantized `model_int8.onnx`; without
+    `float32` the latter alone.
 
     In int8 the weights of the matrix products are 8-bit integers with a scale for each column, and activations are
     quantized as they come (ONNX Runtime's dynamic quantization).
@@ -38,13 +39,17 @@ def write_onnx(folder: Path, int8: bool = False) -> None:
     path = folder / "model.safetensors"
     config = json.loads((folder / "config.json").read_bytes())
     try:
-        model = _model(config, load_file(path), file_hash(path))
+        weights = {name: tensor.astype(np.float32) for name, tensor in load_file(path).items()}
+        model = _model(config, weights, file_hash(path))
     except KeyError as error:
         raise UserError(f"the encoder has no {error.args[0]}", path) from None
     external = sum(tensor.ByteSize() for tensor in model.graph.initializer) > INLINE_BYTES
     onnx.save_model(model, folder / ONNX, save_as_external_data=external, location=f"{ONNX}.data")
     if int8:
         _quantize(folder, external)
+    if not float32:
+        (folder / ONNX).unlink()
+        (folder / f"{ONNX}.data").unlink(missing_ok=True)
 
 
 def output_names(layers: int) -> list[str]:

@@ -31,7 +31,7 @@ from logfm.console import say
 from logfm.corpus.contamination import join_indexes
 from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
-from logfm.pretrain import continuing, continuing_report, export, projection
+from logfm.pretrain import continuing, continuing_report, export, projection, shipped
 from logfm.pretrain.callbacks import (
     best_checkpoint,
     read_history,
@@ -93,6 +93,7 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
         LogfmError: more loss spikes than `train.max_spikes`.
     """
     check_launch(config.train)
+    config = config.model_copy(update={"tokenizer": shipped.encoder_folder(config.tokenizer)})
     tokenizer = LogTokenizer.load(config.tokenizer)
     start = None if config.start is None else continuing.open_start(config.start, tokenizer)
     if start is not None:

@@ -23,8 +23,9 @@ _TIMED_SHARE = 0.95
 
 @dataclass(frozen=True)
 class Split:
-    """Which events of the view are held out, and how that was decided for each source."""
+    """Which events of the view are trained on and which held out, and how that was decided for each source."""
 
+    train: np.ndarray
     validation: np.ndarray
     rules: dict[str, str]
 
@@ -43,7 +44,7 @@ def build_tokens(corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: Dat
         return done
     split = split_by_time(corpus, config)
     with produce(out, stage=_STAGE, config=settings, inputs=inputs, seed=seed) as work:
-        counts = _write(corpus, tokenizer, work.path, config, split.validation)
+        counts = _write(corpus, tokenizer, work.path, config, split)
         work.metrics.update(counts, split=split.rules)
         work.licences.update(corpus.manifest.licences)
     return finished_tokens(corpus, tokenizer, out, config, seed) or _missing(out)
@@ -66,6 +67,8 @@ def _identity(
 ) -> tuple[dict[str, float | int | str | None], dict[str, str]]:
     settings: dict[str, str | int | float | None] = {"view": config.view, "max_tokens": config.max_tokens}
     settings["validation"] = config.validation_share
+    if config.source_events is not None:
+        settings["source_events"] = config.source_events
     return settings, {"corpus": corpus.manifest.hash, "tokenizer": tokenizer.hash}
 
 
@@ -81,7 +84,7 @@ def split_by_time(corpus: Corpus, config: DataConfig) -> Split:
     columns = pa.Table.from_batches(list(corpus.batches(["source", "timestamp"], view=config.view)))
     names = columns["source"].to_pandas().to_numpy() if columns.num_rows else np.array([])
     times = columns["timestamp"].cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64)
-    validation = np.zeros(columns.num_rows, dtype=bool)
+    train, validation = np.ones(columns.num_rows, dtype=bool), np.zeros(columns.num_rows, dtype=bool)
     rules: dict[str, str] = {}
     for name in sorted(set(names)):
         rows = np.flatnonzero(names == name)
@@ -91,6 +94,10 @@ def split_by_time(corpus: Corpus, config: DataConfig) -> Split:
         key = np.where(timed, times[rows], -np.inf) if by_time else np.arange(len(rows), dtype=np.float64)
         cut = np.sort(key)[int(np.ceil(len(rows) * (1 - config.validation_share))) - 1]
         validation[rows] = key > cut
+        learnt = rows[key <= cut]
+        if config.source_events is not None and len(learnt) > config.source_events:
+            train[learnt] = False
+            train[learnt[np.linspace(0, len(learnt) - 1, config.source_events, dtype=np.int64)]] = True
         rules[str(name)] = "time" if by_time else "file order"
     if not validation.any() or validation.all():
         raise UserError(
@@ -98,24 +105,26 @@ def split_by_time(corpus: Corpus, config: DataConfig) -> Split:
             corpus.path,
             "Add logs, or raise data.validation_share.",
         )
-    return Split(validation, rules)
+    return Split(train & ~validation, validation, rules)
 
 
 def _write(
-    corpus: Corpus, tokenizer: LogTokenizer, folder: Path, config: DataConfig, validation: np.ndarray
+    corpus: Corpus, tokenizer: LogTokenizer, folder: Path, config: DataConfig, split: Split
 ) -> dict[str, object]:
     schema = pa.schema([("input_ids", pa.list_(pa.int32())), ("source", pa.string())])
-    counts = {split: {"events": 0, "pieces": 0, "tokens": 0} for split in SPLITS}
-    writers = {split: pq.ParquetWriter(folder / f"{split}.parquet", schema) for split in SPLITS}
+    counts = {name: {"events": 0, "pieces": 0, "tokens": 0} for name in SPLITS}
+    writers = {name: pq.ParquetWriter(folder / f"{name}.parquet", schema) for name in SPLITS}
     row = 0
     try:
-        with progress("tokenise", len(validation)) as advance:
+        with progress("tokenise", len(split.train)) as advance:
             for batch in corpus.batches(["text", "source"], view=config.view):
-                held_out = validation[row : row + batch.num_rows]
-                encoded = tokenizer.encode_batch(batch["text"].to_pylist())
-                for split, rows in zip(SPLITS, (~held_out, held_out), strict=True):
+                held_out = split.validation[row : row + batch.num_rows]
+                used = held_out | split.train[row : row + batch.num_rows]
+                part = batch.filter(pa.array(used))
+                encoded = tokenizer.encode_batch(part["text"].to_pylist())
+                for name, rows in zip(SPLITS, (~held_out[used], held_out[used]), strict=True):
                     chosen = np.flatnonzero(rows)
-                    _write_rows(writers[split], schema, tokenizer, encoded, batch, chosen, config, counts[split])
+                    _write_rows(writers[name], schema, tokenizer, encoded, part, chosen, config, counts[name])
                 row += batch.num_rows
                 advance(batch.num_rows)
     finally:

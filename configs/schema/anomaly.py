@@ -54,13 +54,21 @@ class TaskOptions(Config):
     """Train events that a detector over events is fitted on at most, drawn at random; None for all."""
 
 
-class AnomalyOptions(TaskOptions):
+class BaselineOptions(TaskOptions):
+    """What a task can be told that shows detectors without an encoder beside its heads."""
+
+    baselines: bool = True
+    """Whether what needs no encoder is measured too."""
+    rules: str | None = None
+    """Folder or archive of Sigma rules, instead of what the data set's option `rules` names below the data folder;
+    without either that baseline is left out."""
+
+
+class AnomalyOptions(BaselineOptions):
     """Unsupervised detection."""
 
     heads: tuple[str, ...] = ("nearest", "iforest", "ecod", "pca", "conad", "lanobert", "logbert")
     """Heads of `logfm detect`. `NAME:normal` is fitted on train's normal sequences, `NAME:all` on train as it is."""
-    baselines: bool = True
-    """Whether what needs no encoder is measured too."""
     lanobert_texts: int | None = Field(None, ge=1)
     """Above so many different texts, lanobert judges one text of each value-masked template, and is left out where
     these are more, too; None for never."""
@@ -68,12 +76,9 @@ class AnomalyOptions(TaskOptions):
     """Sequences above which conad is left out; None for never."""
     logbert_steps: int | None = Field(None, ge=1)
     """Optimizer steps of logbert; None for its own."""
-    rules: str | None = None
-    """Folder or archive of Sigma rules, instead of what the data set's option `rules` names below the data folder;
-    without either that baseline is left out."""
 
 
-class SupervisedOptions(TaskOptions):
+class SupervisedOptions(BaselineOptions):
     """Heads that are trained on labels, over frozen vectors."""
 
     heads: tuple[str, ...] = ("logistic", "lstm", "gnn", "transformer")
@@ -83,10 +88,11 @@ class SupervisedOptions(TaskOptions):
     sequences: int | None = Field(None, ge=10)
     """Train sequences at most, drawn at random; None for all."""
     events: int | None = Field(None, ge=1)
-    """Events of a sequence that a head reads at most, the last ones; None for all."""
+    """Events of a sequence that a head reads at most, of longer ones the beginning and the end; None for the head's
+    own."""
 
 
-class LastlayerOptions(TaskOptions):
+class LastlayerOptions(BaselineOptions):
     """Fine-tuning of the last layer."""
 
     epochs: int | None = Field(None, ge=1)
@@ -94,7 +100,8 @@ class LastlayerOptions(TaskOptions):
     sequences: int | None = Field(None, ge=10)
     """Train sequences at most, drawn at random; None for all."""
     events: int | None = Field(None, ge=1)
-    """Events of a sequence that the head reads at most, the last ones; None for all."""
+    """Events of a sequence that the head reads at most, of longer ones the beginning and the end; None for the head's
+    own."""
 
 
 class PrevalenceOptions(AnomalyOptions):
@@ -111,7 +118,8 @@ class PrevalenceOptions(AnomalyOptions):
     epochs: int | None = Field(None, ge=1)
     """Epochs of `lastlayer` at most."""
     events: int | None = Field(None, ge=1)
-    """Events of a sequence that `lastlayer` reads at most."""
+    """Events of a sequence that `lastlayer` reads at most, of longer ones the beginning and the end; None for the
+    head's own."""
 
 
 class TransferOptions(AnomalyOptions):

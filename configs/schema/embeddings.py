@@ -10,9 +10,10 @@ from logfm.configs import Config
 class EncoderConfig(Config):
     """How texts become vectors, whatever the encoder."""
 
-    backend: Literal["torch", "onnx", "onnx-int8"] = "torch"
+    backend: Literal["auto", "torch", "onnx", "onnx-int8"] = "auto"
     """What runs an encoder folder: PyTorch, or ONNX Runtime on the files that `logfm export --onnx --int8` writes.
-    8-bit vectors have a hash of their own."""
+    8-bit vectors have a hash of their own. auto: onnx-int8 where the folder has that file, ONNX Runtime is installed,
+    no GPU is at hand and `bf16` is not asked for; else torch."""
 
     layers: str = Field(default="last", pattern=r"^(last|[0-9]{1,4}|last:[1-9][0-9]{0,3})$")
     """Whose states become the vector (encoders trained by logfm): the last layer's, those of a layer by its number (1

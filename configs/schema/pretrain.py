@@ -72,6 +72,9 @@ class DataConfig(Config):
     """Longest training sequence in tokens; longer events are cut into pieces, none is dropped."""
     validation_share: float = Field(0.05, gt=0, lt=0.5)
     """Share of each source's events, the latest, that is held out."""
+    source_events: int | None = Field(None, gt=0)
+    """At most so many training events of one source, evenly spaced over it, so that a large one does not drown the
+    others; null takes all."""
     tokens_per_batch: int = Field(8192, gt=0)
     """Tokens of a batch on one device, [CLS] and [SEP] included."""
     validation_tokens: int = Field(100_000, gt=0)
@@ -162,7 +165,7 @@ class StartConfig(Config):
     """Continued pretraining: a published encoder, taught new telemetry without losing the old."""
 
     encoder: Path
-    """Exported encoder folder to start from; the model's sizes are its."""
+    """Exported encoder folder to start from, or nano, the one that ships; the model's sizes are its."""
     replay: Path | None = None
     """Corpus of old data, made by `logfm corpus build`. Its held-out events show what was lost; with the `data` of the
     encoder's own run they are events that the encoder never trained on."""
@@ -176,7 +179,7 @@ class PretrainConfig(Config):
     corpus: Path
     """Folder made by `logfm corpus build`."""
     tokenizer: Path
-    """Folder made by `logfm tokenizer train`."""
+    """Folder made by `logfm tokenizer train`, an encoder folder, or nano, the encoder that ships."""
     out: Path
     """Folder to write: tokens/, run/ and encoder/."""
     seed: int = Field(0, ge=0)

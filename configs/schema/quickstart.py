@@ -1,8 +1,11 @@
 """Configuration of `logfm quickstart`: the sections of every stage, in one file."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from logfm.configs.base import Config
+from logfm.configs.schema.contrast import ContrastConfig
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.configs.schema.embeddings import DetectConfig, EncoderConfig, IndexConfig
 from logfm.configs.schema.evaluation import ComparisonConfig, TemplateConfig
@@ -31,10 +34,14 @@ class QuickstartConfig(Config):
     """The telemetry that is made where no input is given."""
     corpus: CorpusConfig = CorpusConfig()
     """Reading and deduplication."""
+    start: Path | None = None
+    """The encoder that goes on learning: nano, the one that ships, or a folder. Tokenizer and sizes are then its."""
     tokenizer: TokenizerConfig = TokenizerConfig()
-    """The tokenizer."""
+    """The tokenizer, where none is given."""
     model: ModelConfig = ModelConfig()
-    """Sizes of the encoder."""
+    """Sizes of the encoder, where none is given."""
+    contrast: ContrastConfig | None = None
+    """Train on pairs of views: for an encoder that has been trained by masked tokens."""
     masking: MaskingConfig = MaskingConfig()
     """The objective."""
     data: DataConfig = DataConfig()

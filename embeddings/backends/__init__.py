@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Literal, Protocol
 
 import numpy as np
 
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.pretrain.onnx_files import INT8
 from logfm.tokenizer import LogTokenizer
 
 Pooling = Literal["mean", "first", "max"]
@@ -51,6 +54,15 @@ def open_runner(folder: Path, config: EncoderConfig) -> Runner:
     Raises:
         UserError: not an encoder folder, a damaged one, one without the backend's file, or a package is missing.
     """
-    module = import_module(f"logfm.embeddings.backends.{_OPENERS[config.backend]}")
-    runner: Runner = module.open_backend(folder, config)
+    backend = _fastest(folder, config) if config.backend == "auto" else config.backend
+    module = import_module(f"logfm.embeddings.backends.{_OPENERS[backend]}")
+    runner: Runner = module.open_backend(folder, config.model_copy(update={"backend": backend}))
     return runner
+
+
+def _fastest(folder: Path, config: EncoderConfig) -> str:
+    """What `auto` stands for here."""
+    if config.bf16 or not (folder / INT8).is_file() or find_spec("onnxruntime") is None:
+        return "torch"
+    # Asking torch would load it, which takes longer than a search.
+    return "torch" if which("nvidia-smi") else "onnx-int8"

@@ -2,7 +2,8 @@
 
 One-class heads (nearest, logbert) are fitted on train's normal sequences, as they are used; Isolation Forest and the
 other detectors of PyOD on train as it is, unlabelled, as SecEncoder does (section 4.2.3). CONAD judges one graph of
-train, validation and test, so it sees test vectors without their labels; its nodes are sequences.
+train, validation and test, and ECOD's tails are those of train and of what it judges: both see test vectors without
+their labels, and may not lead. CONAD's nodes are sequences.
 """
 
 import warnings
@@ -32,6 +33,8 @@ RULES: dict[str, Callable[[Floats], float]] = {
     "top3": lambda scores: float(np.sort(scores)[-3:].mean()),
 }
 """A sequence's score from its events': the highest, or the mean of the three highest. Validation chooses."""
+_TRANSDUCTIVE = frozenset({CONAD, "cof", "copod", "ecod", "lmdd", "loci", "rgraph", "rod", "sod", "sos"})
+"""CONAD, and those of PyOD whose scores rank what is judged among itself, beside what they were fitted on or alone."""
 _SVD = 256
 _NOISE = 1e-3
 
@@ -97,7 +100,7 @@ def judge(
         return _conad(case, vectors, seed, options)
     judged_rows = np.unique(np.concatenate((case.validation.events, case.test.events)))
     scores = np.full(len(data.texts), np.nan)
-    note = ""
+    note = "transductive: a score depends on what else is judged" if transductive(name) else ""
     if method == LOGBERT:
         scores = _logbert(case, data, events, seed, options.logbert_steps)
     elif method == LANOBERT:
@@ -109,6 +112,11 @@ def judge(
         Judged(rule, _by_sequence(case.validation, scores, of), _by_sequence(case.test, scores, of), note)
         for rule, of in RULES.items()
     ]
+
+
+def transductive(name: str) -> bool:
+    """Whether a head's score of a sequence depends on what else is judged: it has rows of its own and may not lead."""
+    return name.partition(":")[0] in _TRANSDUCTIVE
 
 
 def fitting(name: str) -> tuple[str, str]:

@@ -5,12 +5,12 @@ from typing import Any, TypeVar
 
 _Value = TypeVar("_Value")
 _KEPT: dict[Hashable, Any] = {}
-# Five seeds of a task on one data set, and room for another: encoders come one after the other.
-_MOST = 12
+# Encoders come one after the other: five seeds of what the tasks of one data set keep, and its rules.
+_MOST = 24
 
 
 def kept(key: Hashable, make: Callable[[], _Value]) -> _Value:
-    """The value under `key`, made when it is first asked for; of more than a dozen the oldest is forgotten."""
+    """The value under `key`, made when it is first asked for; of more than two dozen the oldest is forgotten."""
     if key not in _KEPT:
         value = make()
         while len(_KEPT) >= _MOST:

@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from logfm.artifacts import digest
 from logfm.configs.schema.evaluation import StatisticsConfig
+from logfm.configs.schema.suite import Direction
 from logfm.evaluation.anomaly.cases import Case
 from logfm.evaluation.anomaly.duplicates import copies, masked
 from logfm.evaluation.anomaly.metrics import measure, thresholds
 from logfm.evaluation.stats import Floats
 from logfm.evaluation.suite.task import UNSEEN, Data, Measurement
 
+COPIES: dict[str, Direction] = {"copies": "neither", "known_events": "neither"}
+"""Metrics of `copied`."""
 _IN_PARTS = ("pr_auc", "roc_auc", "f1", "accuracy", "prevalence")
+NO_COPIES = "no copies"
+"""Condition of what is left without sequences that have a value-masked copy in train."""
 FEWEST = 5
 """Sequences of each class that must be left in a part of the test for figures of its own."""
 
@@ -31,12 +36,14 @@ class Scored:
     note: str = ""
 
 
-def copied(case: Case, data: Data) -> tuple[NDArray[np.bool_], list[Measurement]]:
+def copied(case: Case, data: Data, condition: str = "") -> tuple[NDArray[np.bool_], list[Measurement]]:
     """Which test sequences have a value-masked copy in train, and the rows that say how many."""
     found = copies(case.train, case.test, masked(data.texts))
+    shares = {"copies": (float(found.sequences.mean()), len(case.test))}
+    shares["known_events"] = (found.events, len(case.test.events))
     return found.sequences, [
-        Measurement("copies", float(found.sequences.mean()), count=len(case.test), note=case.rule),
-        Measurement("known_events", found.events, count=len(case.test.events), note=case.rule),
+        Measurement(name, share, count=count, condition=condition, note=case.rule)
+        for name, (share, count) in shares.items()
     ]
 
 
@@ -68,14 +75,8 @@ def measured(
         condition=scored.condition,
         note="; ".join(part for part in (scored.note, said) if part),
     )
-    parts = {"no copies": ~copies_of_train}
-    if data.seen is not None:
-        parts[UNSEEN] = np.array([not data.seen[rows].any() for rows in case.test.rows], dtype=bool)
-    for name, kept in parts.items():
+    for name, kept in parts_of(case, copies_of_train, data).items():
         left = case.test.take(kept)
-        anomalies = int(left.labels.sum())
-        if kept.all() or min(anomalies, len(left) - anomalies) < FEWEST:
-            continue
         again = measure(
             scored.test[kept],
             left.labels,
@@ -85,6 +86,26 @@ def measured(
             seed=seed,
             condition=", ".join(part for part in (scored.condition, name) if part),
             note=scored.note,
-            judged=digest({"kept": np.packbits(kept).tobytes().hex()}),
+            judged=judged_by(kept),
         )
         yield from (one for one in again if one.metric in _IN_PARTS)
+
+
+def parts_of(case: Case, copies_of_train: NDArray[np.bool_], data: Data) -> dict[str, NDArray[np.bool_]]:
+    """Parts of the test that have figures of their own, bool (test sequences,), by the condition that names them:
+    without copies of train, and without what any contestant was trained on, where that leaves enough and not all.
+    """
+    parts = {NO_COPIES: ~copies_of_train}
+    if data.seen is not None:
+        parts[UNSEEN] = np.array([not data.seen[rows].any() for rows in case.test.rows], dtype=bool)
+    found = {}
+    for name, kept in parts.items():
+        anomalies = int(case.test.labels[kept].sum())
+        if not kept.all() and min(anomalies, int(kept.sum()) - anomalies) >= FEWEST:
+            found[name] = kept
+    return found
+
+
+def judged_by(kept: NDArray[np.bool_]) -> str:
+    """Hash of a part of the test, for `Measurement.judged`."""
+    return digest({"kept": np.packbits(kept).tobytes().hex()})

@@ -54,16 +54,16 @@ def data_folder(given: str | Path | None = None) -> Path | None:
 def place_of(spec: DataSpec, folder: Path | None, most: int | None = None) -> Place | None:
     """Where a data set lies; None where it is not at hand, or less than two parts of a mixture are."""
     if spec.path.startswith(SIMULATED):
-        return Place(Path(), [], [], most)
+        return Place(Path(), [], [], most, set())
     if spec.path.startswith(MIXED):
-        return Place(folder or Path(), [], [], most) if len(parts_of(spec, folder)) > 1 else None
+        return Place(folder or Path(), [], [], most, set()) if len(parts_of(spec, folder)) > 1 else None
     if folder is None:
         return None
     files = _matching(folder, spec.path)
     beside = [path for pattern in listed(spec, "beside") for path in _matching(folder, pattern)]
     if not files or (listed(spec, "beside") and not beside):
         return None
-    return Place(folder, files, beside, most)
+    return Place(folder, files, beside, most, set())
 
 
 def parts_of(spec: DataSpec, folder: Path | None) -> list[DataSpec]:

@@ -38,7 +38,7 @@ def load(spec: DataSpec, folder: str | Path | None = None, rows: int | None = No
     if place is None:
         raise UserError(f"the data set {spec.name} is not at hand", spec.path, "Give its folder with --data.")
     left_out: Counter[str] = Counter()
-    kept = _capped(_counted(reader(spec.reader)(spec, place), left_out), spec, rows, left_out)
+    kept = _capped(_counted(reader(spec.reader)(spec, place), left_out), spec, place, left_out)
     if any(row.label is not None for row in kept):
         left_out["no label"] += sum(row.label is None for row in kept)
         kept = [row for row in kept if row.label is not None]
@@ -95,11 +95,15 @@ def _counted(found: Iterator[Row | str], left_out: Counter[str]) -> Iterator[Row
             yield one
 
 
-def _capped(found: Iterator[Row], spec: DataSpec, most: int | None, left_out: Counter[str]) -> list[Row]:
+def _capped(found: Iterator[Row], spec: DataSpec, place: Place, left_out: Counter[str]) -> list[Row]:
+    most = place.most
     if most is not None and spec.cap == "head":
         kept = list(islice(found, most))
         if next(found, None) is not None:
             left_out[f"behind the first {most}"] += 1
+            # A misspelt name must not pass because the end of the file, where its absence shows, is never read.
+            while place.unseen and next(found, None) is not None:
+                pass
         return kept
     rows = list(found)
     if most is None or len(rows) <= most:
@@ -117,15 +121,15 @@ def _whole_groups(groups: list[str], most: int, rng: np.random.Generator) -> lis
     """Rows of randomly drawn groups that fit together; the first drawn is cut where it alone is too large."""
     sizes = Counter(groups)
     names = sorted(sizes)
-    chosen: set[str] = set()
-    room = most
-    for number in rng.permutation(len(names)).tolist():
-        if sizes[names[number]] > room:
+    drawn = [names[number] for number in rng.permutation(len(names)).tolist()]
+    chosen = {drawn[0]}
+    room = most - sizes[drawn[0]]
+    for name in drawn[1:]:
+        if sizes[name] > room:
             break
-        chosen.add(names[number])
-        room -= sizes[names[number]]
-    found = [row for row, name in enumerate(groups) if name in chosen]
-    return found or [row for row, name in enumerate(groups) if name == names[0]][:most]
+        chosen.add(name)
+        room -= sizes[name]
+    return [row for row, name in enumerate(groups) if name in chosen][:most]
 
 
 def _column(rows: list[Row], value: Callable[[Row], _Value | None], missing: _Value) -> list[_Value] | None:

@@ -40,12 +40,14 @@ class Row(NamedTuple):
 
 class Place(NamedTuple):
     """Where a data set lies: the data folder, its files (those that `path` matches, sorted), those beside them that
-    hold labels or templates (`options.beside`), and the most rows that are wanted."""
+    hold labels or templates (`options.beside`), the most rows that are wanted, and what a reader saw there."""
 
     folder: Path
     files: list[Path]
     beside: list[Path]
     most: int | None
+    unseen: set[str]
+    """Names in `drop`, in lower case, that none of the records read so far had; `watched` keeps it."""
 
 
 Read: TypeAlias = Callable[[DataSpec, Place], Iterator[Row | str]]
@@ -118,19 +120,23 @@ def only_drops(spec: DataSpec, possible: Collection[str]) -> None:
         raise UserError(f"the reader {spec.reader} cannot drop {name} from a raw line", spec.name)
 
 
-def watched(spec: DataSpec, records: Iterable[Any]) -> Iterator[Any]:
-    """The records as they come.
+def watched(
+    spec: DataSpec, place: Place, records: Iterable[Any], fields: Callable[[Any], Any] = lambda one: one
+) -> Iterator[Any]:
+    """The records as they come; `fields` gives the JSON of one.
+
+    Who stops before the end must read on while `place.unseen` holds a name.
 
     Raises:
         UserError: at the end, if a name in `drop` was in none of them: misspelt, it would let a label through.
     """
-    unseen = set(dropped(spec))
+    place.unseen.update(dropped(spec))
     for one in records:
-        if unseen:
-            unseen -= _keys(one)
+        if place.unseen:
+            place.unseen.difference_update(_keys(fields(one)))
         yield one
-    if unseen:
-        raise UserError("a field to drop is in no record", min(unseen), f"Correct `drop` of {spec.name}.")
+    if place.unseen:
+        raise UserError("a field to drop is in no record", min(place.unseen), f"Correct `drop` of {spec.name}.")
 
 
 def _keys(value: Any, depth: int = DEEPEST) -> set[str]:

@@ -13,7 +13,7 @@ import logfm
 from logfm.artifacts import digest, write_atomic
 from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import UserError
-from logfm.evaluation.suite.contestants import AnyContestant, EncoderFailed, one_line
+from logfm.evaluation.suite.contestants import AnyContestant, EncoderFailed, Pretrained, one_line
 from logfm.evaluation.suite.results import FAILED, NOT_APPLICABLE, Row, parquet_bytes, read
 from logfm.evaluation.suite.task import Data, Measurement, Task
 
@@ -71,6 +71,8 @@ def stored(one: Cell, folder: Path) -> list[Row] | None:
 def measure(one: Cell, task: Task, contestant: AnyContestant, data: Data, folder: Path) -> list[Row]:
     """Measure a cell; its rows are kept in `folder`, but for failures, which the next run tries again."""
     meta = task.META
+    if isinstance(contestant, Pretrained) and contestant.failure:
+        return [replace(one.base, status=FAILED, note=f"the encoder could not be opened: {contestant.failure}")]
     if meta.pretrained and contestant.pretrained is None:
         return [replace(one.base, status=NOT_APPLICABLE, note="needs a masked language model that logfm trained")]
     start = time.monotonic()

@@ -53,21 +53,22 @@ def gather(folders: Sequence[Path]) -> list[Row]:
     Raises:
         UserError: no results in one of them, or of a newer logfm.
     """
-    runs = [(folder, read(folder)) for folder in folders]
-    seen: dict[str, dict[tuple[str, ...], tuple[str, str, str]]] = defaultdict(dict)
+    runs = [(name, read(folder)) for name, folder in zip(_names(folders), folders, strict=True)]
+    seen: dict[str, dict[tuple[str | int, ...], tuple[str, str, str]]] = defaultdict(dict)
     conflicting = set()
     for _, rows in runs:
         for row in rows:
             if row.status != OK:
                 continue
             measured = (row.encoder_hash, row.data_hash, row.task_hash)
-            same = seen[row.encoder].setdefault((row.task, row.data, row.condition), measured) == measured
-            if not same:
+            # The events behind a figure can depend on the seed, and on the split and condition.
+            key = (row.task, row.data, row.split, row.condition, row.metric, row.seed)
+            if seen[row.encoder].setdefault(key, measured) != measured:
                 conflicting.add(row.encoder)
     own = {name for name in conflicting if _in_two(name, runs)}
     return [
-        replace(row, encoder=f"{row.encoder} ({_run(folder)})") if row.encoder in own else row
-        for folder, rows in runs
+        replace(row, encoder=f"{row.encoder} ({run})") if row.encoder in own else row
+        for run, rows in runs
         for row in rows
     ]
 
@@ -174,7 +175,9 @@ def _estimate(rows: Sequence[Row]) -> Estimate:
 def _mean(parts: Sequence[Estimate]) -> Estimate:
     size = min(part.replicates.size for part in parts)
     replicates = np.mean([part.replicates[:size] for part in parts], axis=0)
-    return Estimate(float(np.mean([part.value for part in parts])), np.nan, np.nan, replicates)
+    counts = [part.clusters for part in parts]
+    value = float(np.mean([part.value for part in parts]))
+    return Estimate(value, np.nan, np.nan, replicates, sum(counts) if all(counts) else 0)
 
 
 def _untested(key: Key, first: str, second: str, value: float, note: str) -> Verdict:
@@ -202,10 +205,20 @@ def _direction(column: Iterable[Score]) -> str:
     return next(iter(column)).rows[0].direction
 
 
-def _in_two(name: str, runs: Sequence[tuple[Path, list[Row]]]) -> bool:
+def _in_two(name: str, runs: Sequence[tuple[str, list[Row]]]) -> bool:
     return sum(any(row.encoder == name for row in rows) for _, rows in runs) > 1
 
 
-def _run(folder: Path) -> str:
-    path = folder.parent if folder.is_file() else folder
-    return path.resolve().name
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Of each run the shortest end of its path that no other run's path has; a folder given twice is one run."""
+    paths = [(folder.parent if folder.is_file() else folder).resolve() for folder in folders]
+    return [_shortest(path, paths) for path in paths]
+
+
+def _shortest(path: Path, paths: Sequence[Path]) -> str:
+    others = {other for other in paths if other != path}
+    for size in range(1, len(path.parts)):
+        end = path.parts[-size:]
+        if all(other.parts[-size:] != end for other in others):
+            return "/".join(end)
+    return str(path)

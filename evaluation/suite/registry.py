@@ -21,7 +21,8 @@ from logfm.evaluation.suite.task import Data, Task
 _DATA, _SUITES = RECIPES / "evaluation" / "data", RECIPES / "evaluation" / "suites"
 _ROOM = "logfm.evaluation."
 _CALLED = ("finetune/*.py", "embeddings/*.py", "embeddings/*/*.py", "evaluation/anomaly/*.py", "corpus/templates.py",
-           "pretrain/attention/*.py", "pretrain/forward.py", "pretrain/masking.py", "pretrain/packing.py")  # fmt: skip
+           "corpus/rules/*.py", "configs/schema/*.py", "pretrain/attention/*.py", "pretrain/forward.py",
+           "pretrain/masking.py", "pretrain/packing.py")  # fmt: skip
 Known = TypeVar("Known")
 RESERVED = ("seeds", "baselines")
 """Options of a task that stand for the suite's own."""
@@ -82,10 +83,12 @@ def registry(own_data: Sequence[Path] = ()) -> Registry:
     """What ships, and the data sets of `own_data` (folders with YAML files), which must have names of their own.
 
     Raises:
-        UserError: a broken file, a folder that is missing, or one name twice.
+        UserError: a broken file, a folder that is missing, one name twice, or a task that there is not.
     """
     tasks, codes = _tasks()
     data = _named(DataSpec, [_DATA, *own_data])
+    for path in (path for folder in (_DATA, *own_data) for path in sorted(folder.glob("*.yaml"))):
+        _check_tasks(data[path.stem], path, tasks)
     own = tuple(name for name in data if name not in _named(DataSpec, [_DATA])) if own_data else ()
     return Registry(tasks, data, _named(SuiteSpec, [_SUITES]), _load, codes, own)
 
@@ -99,6 +102,13 @@ def pick(known: Mapping[str, Known], name: str, kind: str) -> Known:
     if name in known:
         return known[name]
     raise UserError(f"unknown {kind}", name, _hint(name, known))
+
+
+def _check_tasks(spec: DataSpec, path: Path, tasks: Mapping[str, Task]) -> None:
+    """A misspelt task would never run on the data set, and nobody would be told."""
+    for name in spec.tasks:
+        if name not in tasks:
+            raise UserError(f"unknown task {name}", path, _hint(name, tasks))
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

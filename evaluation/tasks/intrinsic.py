@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from logfm.artifacts import digest
 from logfm.configs.schema.evaluation import StatisticsConfig
 from logfm.configs.schema.pretrain import MaskingConfig
 from logfm.configs.schema.suite import TaskMeta
@@ -67,7 +68,9 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     for condition, chosen in _parts(contestant, data, rows, texts):
         if condition and len(chosen) < _LEAST:
             continue
-        yield from _measurements(sums, clusters, chosen, condition, note, seed)
+        # Which templates are new is each encoder's own: only those with the same events are compared.
+        judged = digest({"rows": rows[chosen].tolist()}) if condition in (SEEN, NEW) else ""
+        yield from _measurements(sums, clusters, chosen, condition, note, seed, judged)
 
 
 def _parts(contestant: Contestant, data: Data, rows: Rows, texts: list[str]) -> Iterator[tuple[str, Rows]]:
@@ -91,7 +94,7 @@ def _seen(contestant: Contestant, texts: Sequence[str]) -> np.ndarray | None:
 
 
 def _measurements(
-    sums: _Sums, clusters: Rows, chosen: Rows, condition: str, note: str, seed: int
+    sums: _Sums, clusters: Rows, chosen: Rows, condition: str, note: str, seed: int, judged: str
 ) -> Iterator[Measurement]:
     present, index = np.unique(clusters[chosen], return_inverse=True)
     draws = cluster_draws(len(present), StatisticsConfig().resamples, seed)
@@ -106,7 +109,7 @@ def _measurements(
     }
     for name, (value, replicates) in values.items():
         found = estimate(float(value), np.asarray(replicates), StatisticsConfig().confidence, len(present))
-        yield Measurement.of(name, found, int(tokens.sum()), condition=condition, note=note)
+        yield Measurement.of(name, found, int(tokens.sum()), condition=condition, note=note, judged=judged)
 
 
 def _exp(nats: Any) -> Any:

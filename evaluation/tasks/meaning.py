@@ -22,93 +22,109 @@ META = TaskMeta(
     paper="SecEncoder, section 4.2.2 and Table 3 (NL clusters), with descriptions by people instead of GPT-4",
     split="Descriptions query, events are searched. What is fitted, is fitted on the events, as a search engine would.",
     leakage="No description is in an event's text. Descriptions that differ in values only are one query, and all "
-    "their events its answers. A sentence filled with an event's values finds that event by them: `own event left "
-    "out` searches for the others.",
+    "their events its answers; an event of several descriptions answers each. A sentence filled with an "
+    "event's values finds that event by them: `own event left out` searches for the others.",
     main_score="map",
     metrics={"map": "higher", "mrr": "higher"} | {f"recall@{k}": "higher" for k in _RECALL},
-    minutes=6,
+    minutes=7,
     caps={"queries": 1000},
+    version=2,
     by_event=True,
 )
 OWN_LEFT_OUT = "own event left out"
 
 
-class _Queries(NamedTuple):
-    """Events whose descriptions are asked (rows of the searched events), and the class of each searched event."""
+class Search(NamedTuple):
+    """What is asked of which events. Events are the different texts; an event may answer several descriptions."""
 
+    texts: list[str]
+    """The different events."""
     rows: Rows
-    classes: Rows
-    """int64 (events,), -1 for events without a description."""
+    """int64 (events,), where each one stands in the data: its first row with a description, else its first."""
+    sentences: list[str]
+    """What is asked: one sentence of each description."""
+    own: Rows
+    """int64 (queries,), the event that the sentence was written for."""
+    relevant: NDArray[np.bool_]
+    """(queries, events): events with the description, or one that differs in values alone."""
+    filled: NDArray[np.bool_]
+    """(queries,): the description is a sentence that was filled with values, as it has several wordings."""
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
     """Rank all different events for each description, and score the full ranking.
 
-    An event is relevant that has the description or one that differs in values alone; intervals are clustered by
-    product, whose descriptions are alike. Descriptions of rules (`data.classes` names them) hold no event's values.
+    An event is relevant that has the description or one that differs in values alone; one that several descriptions
+    were given to is relevant for each. Intervals are clustered by product, whose descriptions are alike. Descriptions
+    of rules (`data.classes` names them) hold no event's values.
 
     Raises:
         UserError: no descriptions.
     """
     if data.queries is None or not any(data.queries):
         raise UserError("search by meaning needs descriptions", data.spec.name)
-    events = _events(data)
     most = options.get("queries")
-    texts, sentences, *found = asked(data, None if most is None else int(most), seed)
-    queries = _Queries(*found)
-    targets = contestant.encode(texts, texts)
-    vectors = contestant.encode([sentences[row] for row in queries.rows], texts)
+    found = questions(data, None if most is None else int(most), seed)
+    targets = contestant.encode(found.texts, found.texts)
+    vectors = contestant.encode(found.sentences, found.texts)
     names = data.sources or [data.spec.name] * len(data.texts)
-    sources = np.array([names[row] for row in events])
-    scores = _similarities(vectors, targets, len(queries.rows), len(events))
-    relevant = queries.classes[queries.rows][:, None] == queries.classes[None, :]
-    yield from _measure(scores, relevant, sources[queries.rows], "", seed)
+    sources = np.array([names[row] for row in found.rows])[found.own]
+    scores, relevant = _similarities(vectors, targets, len(found.sentences), len(found.texts)), found.relevant
+    yield from _measure(scores, relevant, sources, "", seed)
     kinds = data.classes or [""] * len(data.texts)
-    ruled = np.array([bool(kinds[row]) for row in events])
-    own = np.flatnonzero(_filled(queries, sentences) & ~ruled[queries.rows])
+    ruled = np.array([bool(kinds[row]) for row in found.rows])
+    own = np.flatnonzero(found.filled & ~ruled[found.own])
     if len(own):
         places = np.arange(len(own))
         scores, relevant = scores[own], relevant[own]
-        scores[places, queries.rows[own]] = -np.inf
-        relevant[places, queries.rows[own]] = False
+        scores[places, found.own[own]] = -np.inf
+        relevant[places, found.own[own]] = False
         answered = relevant.any(axis=1)
         if answered.any():
-            yield from _measure(
-                scores[answered], relevant[answered], sources[queries.rows[own]][answered], OWN_LEFT_OUT, seed
-            )
+            yield from _measure(scores[answered], relevant[answered], sources[own][answered], OWN_LEFT_OUT, seed)
+
+
+def questions(data: Data, most: int | None, seed: int) -> Search:
+    """The different events, and of each of their descriptions (at most so many) one sentence, drawn by seed."""
+    described = data.queries or [""] * len(data.texts)
+    rows = _events(data.texts, described)
+    place = {data.texts[row]: number for number, row in enumerate(rows.tolist())}
+    # Every sentence of every event once; an event that stands in the data twice may have two.
+    pairs = list(dict.fromkeys((place[text], one) for text, one in zip(data.texts, described, strict=True) if one))
+    pairs.sort(key=lambda pair: pair[0])
+    of, sentences = np.array([event for event, _ in pairs], dtype=np.int64), [one for _, one in pairs]
+    classes = np.unique(masked(sentences), return_inverse=True)[1]
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    asked = sampled(np.sort(order[firsts(classes[order].astype(np.uint64))]), most, seed)
+    answers = np.zeros((int(classes.max()) + 1, len(rows)), dtype=bool)
+    answers[classes, of] = True
+    wordings: dict[int, set[str]] = {}
+    for one, sentence in zip(classes.tolist(), sentences, strict=True):
+        wordings.setdefault(one, set()).add(sentence)
+    filled = np.array([len(wordings[one]) > 1 for one in classes[asked].tolist()], dtype=bool)
+    texts = [data.texts[row] for row in rows]
+    return Search(texts, rows, [sentences[one] for one in asked], of[asked], answers[classes[asked]], filled)
 
 
 def asked(data: Data, most: int | None, seed: int) -> tuple[list[str], list[str], Rows, Rows]:
-    """The different events, their descriptions, which of them are asked (rows), and each one's class (-1: none)."""
-    events = _events(data)
-    described = data.queries or [""] * len(data.texts)
-    sentences = [described[row] for row in events]
-    return [data.texts[row] for row in events], sentences, *_queries(sentences, most, seed)
+    """The questions with one description an event: the different events, what each is asked by (""), which of them are
+    asked (rows), and the query that each answers (-1: none). Of several descriptions of one event the first counts.
+    """
+    found = questions(data, most, seed)
+    numbers = np.unique(found.own, return_index=True)[1]
+    sentences, classes = [""] * len(found.texts), np.full(len(found.texts), -1, dtype=np.int64)
+    for number in numbers[::-1]:
+        classes[found.relevant[number]] = number
+    for number in numbers:
+        sentences[found.own[number]], classes[found.own[number]] = found.sentences[number], number
+    return found.texts, sentences, found.own[numbers], classes
 
 
-def _events(data: Data) -> Rows:
+def _events(texts: list[str], described: list[str]) -> Rows:
     """Different events: of equal ones the first with a description."""
-    described = np.array([bool(query) for query in data.queries or []])
-    order = np.argsort(~described, kind="stable")
-    kept = order[firsts([data.texts[row] for row in order])]
+    order = np.argsort([not one for one in described], kind="stable")
+    kept = order[firsts([texts[row] for row in order])]
     return np.sort(kept).astype(np.int64)
-
-
-def _queries(sentences: list[str], most: int | None, seed: int) -> _Queries:
-    described = np.array([row for row, sentence in enumerate(sentences) if sentence], dtype=np.int64)
-    _, found = np.unique(masked([sentences[row] for row in described]), return_inverse=True)
-    classes = np.full(len(sentences), -1, dtype=np.int64)
-    classes[described] = found
-    order = np.random.default_rng(seed).permutation(described)
-    return _Queries(sampled(np.sort(order[firsts(classes[order].astype(np.uint64))]), most, seed), classes)
-
-
-def _filled(queries: _Queries, sentences: list[str]) -> NDArray[np.bool_]:
-    """Which queries are sentences filled with values, bool (queries,): their class has several wordings."""
-    wordings: dict[int, set[str]] = {}
-    for one, sentence in zip(queries.classes.tolist(), sentences, strict=True):
-        wordings.setdefault(one, set()).add(sentence)
-    return np.array([len(wordings[one]) > 1 for one in queries.classes[queries.rows].tolist()], dtype=bool)
 
 
 def _similarities(asked: Any, targets: Any, queries: int, events: int) -> NDArray[np.floating[Any]]:

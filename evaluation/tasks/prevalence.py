@@ -4,10 +4,12 @@ Detectors keep the threshold that a natural mix gave them. A set with few attack
 tells them apart are the counts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logfm.configs.base import parse
 from logfm.configs.schema.anomaly import PrevalenceOptions
@@ -16,9 +18,11 @@ from logfm.configs.schema.suite import TaskMeta
 from logfm.embeddings.detectors import LOGBERT
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import Case, make_case
-from logfm.evaluation.anomaly.heads import best, event_vectors, judge
+from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, transductive
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import need_both, thresholds
+from logfm.evaluation.anomaly.plain import PREFIX, kept_by, without_encoder
+from logfm.evaluation.anomaly.reporting import COPIES, copied, judged_by, parts_of
 from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, trained
 from logfm.evaluation.anomaly.windows import Rows, Sequences
 from logfm.evaluation.stats import Estimate, Floats, cluster_draws, estimate, ratio
@@ -31,7 +35,8 @@ META = TaskMeta(
     split="Train, validation and test by whole entities or by time; test sets of one size come from the test part, "
     "each a superset of the attacks of the one before.",
     leakage="Classifiers learn from a train part thinned to 2 % attacks, without balancing, and alarm at even odds; "
-    "unsupervised heads alarm above what 1 % of validation's normal sequences exceed. No threshold moves after that.",
+    "unsupervised heads alarm above what 1 % of validation's normal sequences exceed. No threshold moves after that. "
+    "Value-masked copies of train in the test are counted, and sets without them measured.",
     main_score="f1",
     metrics={
         "attacks": "neither",
@@ -44,18 +49,41 @@ META = TaskMeta(
         "recall": "higher",
         "f1": "higher",
         "collapse": "lower",
-    },
+    }
+    | COPIES,
     minutes=3,
     caps={"size": 1_000, "fit_events": 10_000, "logbert_steps": 150, "epochs": 5, "events": 16},
-    lead="nearest, 20 %",
+    lead="20 %",
 )
 OPTIONS = PrevalenceOptions
 _CLASSIFIERS = (LOGISTIC, LASTLAYER)
 _ALERT_RATE = 0.01
 
 
+@dataclass(frozen=True, eq=False)
+class _Alerts:
+    """A detector's answers: bool (test sequences,)."""
+
+    condition: str
+    alerts: NDArray[np.bool_]
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Set:
+    """A test set: numbers of test sequences, with the part of the test that it was drawn from."""
+
+    percent: int
+    rows: Rows
+    part: str = ""
+    judged: str = ""
+
+
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
     """Measure every detector on every set. `collapse` is 1 where all answers are one class and some should not be.
+
+    Conditions "DETECTOR, N %" are followed by those of sets without copies of train, and without what any contestant
+    was trained on. "N %" alone is the encoder's leading detector, the first of the options.
 
     Raises:
         UserError: no labels, one class only in a part, or what the split refuses.
@@ -63,44 +91,103 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     config = parse(OPTIONS, dict(options), "options of the task prevalence")
     case = make_case(data, seed, config.split)
     need_both(case.test.labels, "the test")
+    copies, rows = copied(case, data)
+    yield from rows
+    sets = list(_sets(case, copies, data, seed, config))
     train = thinned(case.train, config.train_percent, seed)
     vectors = event_vectors(contestant, data, case)
+    leads = True
     for name in config.heads:
-        if name == LASTLAYER and contestant.layered is None:
+        if name == LOGBERT or (name == LASTLAYER and contestant.layered is None):
             continue
-        note = ""
         if name in _CLASSIFIERS:
-            limits = Limits(config.epochs, config.events, balanced=False)
-            judged = {"test": case.test}
-            scores = trained(name, train, case.validation, judged, data, contestant, vectors, seed, limits)["test"]
-            alerts = scores > (0.0 if name == LOGISTIC else 0.5)
-            note = f"trained on {int(train.labels.sum())} attacks among {len(train)}"
-        elif name == LOGBERT:
-            key = ("prevalence", data.hash, seed, config.model_dump_json())
-            alerts = kept(key, lambda: _unsupervised(LOGBERT, case, vectors, data, None, seed, config))
+            one = _classifier(name, case, train, vectors, data, contestant, seed, config)
         else:
-            alerts = _unsupervised(name, case, vectors, data, contestant, seed, config)
-        condition = f"baseline {name}" if name == LOGBERT else name
-        for percent, rows in mixtures(case.test, config.percents, config.size, seed).items():
-            attacks, clusters = case.test.labels[rows] > 0, [case.test.clusters[row] for row in rows]
-            intervals = _intervals(alerts[rows], attacks, clusters, config.resamples, seed)
-            for metric, value in counted(alerts[rows], attacks).items():
-                found = intervals.get(metric, Estimate(value, np.nan, np.nan, np.empty(0)))
-                yield Measurement.of(metric, found, len(rows), condition=f"{condition}, {percent} %", note=note)
+            one = _unsupervised(judge(name, case, vectors, data, contestant, seed, config), name, case)
+        yield from _measured(one, case, sets, seed, config)
+        if leads and not transductive(name):
+            leads = False
+            note = "; ".join(part for part in (f"leading detector: {name}", one.note) if part)
+            yield from _measured(replace(one, condition="", note=note), case, sets, seed, config)
+    key = kept_by(("prevalence", config.model_dump_json()), data, seed, config.resamples)
+    yield from kept(key, lambda: list(_without_encoder(case, sets, data, seed, config)))
 
 
-def _unsupervised(
+def _classifier(
     name: str,
     case: Case,
+    train: Sequences,
     vectors: Any,
     data: Data,
-    contestant: Contestant | None,
+    contestant: Contestant,
     seed: int,
     config: PrevalenceOptions,
-) -> Any:
-    """Alerts on test sequences, bool, above what 1 % of validation's normal ones exceed."""
-    found = best(judge(name, case, vectors, data, contestant, seed, config), case.validation.labels)
-    return found.test > thresholds(found.validation, case.validation.labels).at_rate[_ALERT_RATE]
+) -> _Alerts:
+    limits = Limits(config.epochs, config.events, balanced=False)
+    judged = {"test": case.test}
+    scores = trained(name, train, case.validation, judged, data, contestant, vectors, seed, limits)["test"]
+    alerts = scores > (0.0 if name == LOGISTIC else 0.5)
+    return _Alerts(name, alerts, f"trained on {int(train.labels.sum())} attacks among {len(train)}")
+
+
+def _unsupervised(judged: Sequence[Judged], name: str, case: Case) -> _Alerts:
+    """Alerts above what 1 % of validation's normal sequences exceed."""
+    found = best(judged, case.validation.labels)
+    return _Alerts(name, _above(found.validation, found.test, case), found.note)
+
+
+def _above(validation: Floats, test: Floats, case: Case) -> NDArray[np.bool_]:
+    return np.asarray(test > thresholds(validation, case.validation.labels).at_rate[_ALERT_RATE])
+
+
+def _without_encoder(
+    case: Case, sets: Sequence[_Set], data: Data, seed: int, config: PrevalenceOptions
+) -> Iterator[Measurement]:
+    """Rows of LogBERT, of counting and of Sigma rules: the same for every contestant."""
+    none = np.empty((0, 0), dtype=np.float32)
+    for name in config.heads:
+        if name == LOGBERT:
+            judged = judge(name, case, none, data, None, seed, config)
+            yield from _measured(_unsupervised(judged, f"{PREFIX}{name}", case), case, sets, seed, config)
+    for one in without_encoder(case, data, config):
+        alerts = _Alerts(one.condition, _above(one.validation, one.test, case), one.note)
+        yield from _measured(alerts, case, sets, seed, config)
+
+
+def _sets(case: Case, copies: NDArray[np.bool_], data: Data, seed: int, config: PrevalenceOptions) -> Iterator[_Set]:
+    """Every set of the whole test, then those of its parts: of these only what their size can tell apart."""
+    for percent, rows in mixtures(case.test, config.percents, config.size, seed).items():
+        yield _Set(percent, rows)
+    for name, kept_in in parts_of(case, copies, data).items():
+        left, numbers = case.test.take(kept_in), np.flatnonzero(kept_in)
+        shares = _told_apart(left, config)
+        for percent, rows in mixtures(left, shares, config.size, seed).items():
+            yield _Set(percent, numbers[rows], name, judged_by(kept_in))
+
+
+def _told_apart(test: Sequences, config: PrevalenceOptions) -> tuple[int, ...]:
+    """The shares whose sets hold different numbers of attacks; of equal ones the first."""
+    attacks = int((test.labels > 0).sum())
+    total = min(config.size, attacks, len(test) - attacks)
+    first: dict[int, int] = {}
+    for percent in config.percents:
+        first.setdefault(round(total * percent / 100), percent)
+    return tuple(first.values())
+
+
+def _measured(
+    one: _Alerts, case: Case, sets: Sequence[_Set], seed: int, config: PrevalenceOptions
+) -> Iterator[Measurement]:
+    for drawn in sets:
+        alerts, attacks = one.alerts[drawn.rows], case.test.labels[drawn.rows] > 0
+        clusters = [case.test.clusters[row] for row in drawn.rows]
+        intervals = _intervals(alerts, attacks, clusters, config.resamples, seed)
+        condition = ", ".join(part for part in (one.condition, f"{drawn.percent} %", drawn.part) if part)
+        for metric, value in counted(alerts, attacks).items():
+            found = intervals.get(metric, Estimate(value, np.nan, np.nan, np.empty(0)))
+            yield Measurement.of(
+                metric, found, len(drawn.rows), condition=condition, note=one.note, judged=drawn.judged
+            )
 
 
 def thinned(train: Sequences, percent: float | None, seed: int) -> Sequences:

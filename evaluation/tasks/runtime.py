@@ -26,7 +26,7 @@ META = TaskMeta(
         "p99_ms": "lower",
         "peak_mb": "lower",
     },
-    minutes=3,
+    minutes=6,
     caps={"lines": 256, "single": 50},
     timed=True,
 )

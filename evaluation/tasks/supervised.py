@@ -11,7 +11,8 @@ from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import limited, make_case
 from logfm.evaluation.anomaly.heads import event_vectors
 from logfm.evaluation.anomaly.metrics import METRICS, average_precision, need_both
-from logfm.evaluation.anomaly.reporting import Scored, chosen, copied, measured
+from logfm.evaluation.anomaly.plain import plain_rows
+from logfm.evaluation.anomaly.reporting import COPIES, Scored, chosen, copied, measured
 from logfm.evaluation.anomaly.trained import Limits, trained
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 
@@ -21,9 +22,10 @@ META = TaskMeta(
     paper="SecEncoder, section 4.2.3 and Table 5 (supervised LSTM and GNN); NeuralLog (Le and Zhang, ASE 2021)",
     split="By whole entities, or by time; windows are cut inside a part. 40 % train, 20 % validation, 40 % test.",
     leakage="The encoder is frozen and sees texts without label-bearing fields. Heads are fitted on train; validation "
-    "stops the training and gives the threshold. Scores without value-masked copies of train are given.",
+    "stops the training and gives the threshold. Detectors without an encoder see no label but which train sequences "
+    "are normal. Scores without value-masked copies of train are given.",
     main_score="pr_auc",
-    metrics=METRICS | {"copies": "neither", "known_events": "neither"},
+    metrics=METRICS | COPIES,
     minutes=5,
     caps={"epochs": 8, "sequences": 600, "events": 48},
 )
@@ -60,3 +62,4 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     best = replace(best, note="; ".join(part for part in (best.note, *refused) if part))
     for one in (*found, best):
         yield from measured(one, case, copies, seed, config.resamples, data)
+    yield from plain_rows(case, data, copies, seed, config)

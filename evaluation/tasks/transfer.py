@@ -1,21 +1,24 @@
 """Transfer and drift: train on one source or period, test on another, with nothing fitted anew."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 
+from logfm.artifacts import digest
 from logfm.configs.base import parse
 from logfm.configs.schema.anomaly import SplitConfig, TransferOptions, UnitConfig
 from logfm.configs.schema.evaluation import StatisticsConfig
 from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import Case, columns_of, cutter, make_case, unit_of
-from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge
+from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, transductive
+from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import METRICS
-from logfm.evaluation.anomaly.reporting import Scored, copied, measured
+from logfm.evaluation.anomaly.plain import kept_by, without_encoder
+from logfm.evaluation.anomaly.reporting import COPIES, NO_COPIES, Scored, copied, measured
 from logfm.evaluation.anomaly.trained import LOGISTIC, Limits, trained
 from logfm.evaluation.anomaly.windows import Columns, Rows
 from logfm.evaluation.stats import estimate
@@ -28,51 +31,110 @@ META = TaskMeta(
     split="Whole sources: one trains, a part of it that was held back gives the threshold, another is the test. In "
     "data of one source, periods of equally many events: the first trains, each later one is a test.",
     leakage="Nothing is fitted on the test's source or period, thresholds included. `within` is the same head on what "
-    "was held back of the source that it was trained on.",
+    "was held back of the source that it was trained on. Value-masked copies of train in the test are counted, and "
+    "scores without them given.",
     main_score="pr_auc",
-    metrics=METRICS,
+    metrics=METRICS | COPIES,
     minutes=3,
     caps={"most_pairs": 4, "fit_events": 10_000},
 )
 OPTIONS = TransferOptions
+_WITHIN = "within "
 _FIRST_PERIOD = SplitConfig(train=0.7, validation=0.29)
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
-    """Measure each pair of sources or periods; condition "" is the mean over pairs and heads.
+    """Measure each pair of sources or periods; condition "" is the mean over pairs and heads, or over pairs for what
+    needs no encoder.
 
     Raises:
         UserError: no labels, an unknown source, or nothing that can be trained on and tested.
     """
     config = parse(OPTIONS, dict(options), "options of the task transfer")
-    statistics = StatisticsConfig(resamples=config.resamples)
-    found: list[Measurement] = []
-    whole: set[str] = set()
+    found: dict[str, list[Measurement]] = {}
+    whole: list[str] = []
+    pairs: list[str] = []
     for name, case in _cases(data, seed, config):
         if not 0 < case.test.labels.sum() < len(case.test):
             continue
         vectors = event_vectors(contestant, data, case)
-        copies, _ = copied(case, data)
+        copies, rows = copied(case, data, name)
+        yield from rows
         for head in config.heads:
             judged = _judged(head, case, vectors, data, contestant, seed, config)
             if judged is None:
                 continue
-            if not name.startswith("within "):
-                whole.add(f"{head}, {name}")
-            scored = Scored(f"{head}, {name}", judged.validation, judged.test, judged.note)
-            for one in measured(scored, case, copies, seed, config.resamples, data):
-                found.append(one)
-                yield one
-    across = [one for one in found if one.metric == "pr_auc" and one.condition in whole]
-    if not across:
+            condition = f"{head}, {name}"
+            if not name.startswith(_WITHIN) and not transductive(head):
+                whole.append(condition)
+                pairs.append(name)
+            scored = Scored(condition, judged.validation, judged.test, judged.note)
+            found[condition] = list(measured(scored, case, copies, seed, config.resamples, data))
+            yield from found[condition]
+    if not whole:
         raise UserError("no pair of sources or periods can be trained on and tested", data.spec.name)
-    # Sources are drawn apart, so their replicates are averaged one by one.
-    parts = [one.replicates for one in across]
-    together = np.mean(parts, axis=0) if all(len(one) for one in parts) else np.empty(0)
-    fewest = min(one.clusters for one in across)
-    mean = estimate(float(np.mean([one.value for one in across])), together, statistics.confidence, fewest)
-    count = sum(one.count for one in across)
-    yield Measurement.of("pr_auc", mean, count, note=f"the mean of {len(across)} pairs and heads")
+    yield from _means("", [found[one] for one in whole], "pairs and heads", config)
+    what = ("transfer", config.model_dump_json())
+    yield from _plain(
+        kept(kept_by(what, data, seed, config.resamples), lambda: _baselines(data, seed, config)), pairs, config
+    )
+
+
+def _baselines(data: Data, seed: int, config: TransferOptions) -> dict[tuple[str, str], list[Measurement]]:
+    """Rows of what needs no encoder, by its condition and the pair."""
+    found = {}
+    for name, case in _cases(data, seed, config):
+        if 0 < case.test.labels.sum() < len(case.test):
+            copies, _ = copied(case, data)
+            for one in without_encoder(case, data, config):
+                scored = replace(one, condition=f"{one.condition}, {name}")
+                found[one.condition, name] = list(measured(scored, case, copies, seed, config.resamples, data))
+    return found
+
+
+def _plain(
+    found: Mapping[tuple[str, str], list[Measurement]], pairs: Sequence[str], config: TransferOptions
+) -> Iterator[Measurement]:
+    """Those rows, and each detector's mean over the pairs that the encoder's heads were measured on."""
+    for rows in found.values():
+        yield from rows
+    wanted = list(dict.fromkeys(pairs))
+    for condition in dict.fromkeys(condition for condition, _ in found):
+        if all((condition, name) in found for name in wanted):
+            yield from _means(condition, [found[condition, name] for name in wanted], "pairs", config, "no encoder")
+
+
+def _means(
+    condition: str, parts: Sequence[list[Measurement]], what: str, config: TransferOptions, note: str = ""
+) -> Iterator[Measurement]:
+    """PR-AUC averaged over the rows of several pairs: of all of the tests, and of what is left without copies."""
+    for part in ("", NO_COPIES):
+        rows = [one for one in (_area(rows, part) for rows in parts) if one is not None]
+        if not rows:
+            continue
+        # Sources are drawn apart, so their replicates are averaged one by one.
+        columns = [one.replicates for one in rows]
+        together = np.mean(columns, axis=0) if all(len(one) for one in columns) else np.empty(0)
+        fewest = min(one.clusters for one in rows)
+        confidence = StatisticsConfig(resamples=config.resamples).confidence
+        mean = estimate(float(np.mean([one.value for one in rows])), together, confidence, fewest)
+        of = f"{len(rows)} of {len(parts)} {what}" if len(rows) < len(parts) else f"{len(rows)} {what}"
+        yield Measurement.of(
+            "pr_auc",
+            mean,
+            sum(one.count for one in rows),
+            condition=", ".join(name for name in (condition, part) if name),
+            note="; ".join(name for name in (f"the mean of {of}", note) if name),
+            judged=digest({"parts": sorted({one.judged for one in rows})}) if part else "",
+        )
+
+
+def _area(rows: Sequence[Measurement], part: str) -> Measurement | None:
+    """PR-AUC of a pair's test, or of the part of it that is so named, where it has one."""
+    areas = [one for one in rows if one.metric == "pr_auc"]
+    if not part:
+        return areas[0]
+    return next((one for one in areas if one.condition.endswith(f", {part}")), None)
 
 
 def _judged(
@@ -119,7 +181,7 @@ def _between(
                 if config.pairs:
                     raise
                 continue
-            yield f"within {train}", done[train]
+            yield f"{_WITHIN}{train}", done[train]
         yield f"{train}>{test}", replace(done[train], test=cut(rows_of[test]))
 
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import orjson
 
-from logfm.artifacts import MANIFEST, Manifest, digest, peak_memory, read_manifest, write_atomic
-from logfm.configs.schema.pretrain import PretrainConfig
+from logfm.artifacts import MANIFEST, digest, peak_memory, read_manifest, write_atomic
+from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig, StartConfig
 from logfm.configs.schema.quickstart import QuickstartConfig
 from logfm.console import say
 from logfm.corpus import Corpus
@@ -67,7 +67,6 @@ class Products:
     """Everything that the report is made from."""
 
     corpus: Corpus
-    tokenizer: Manifest
     outcome: Outcome
     encoder: LogEncoder
     vectors: Path
@@ -115,12 +114,9 @@ def run_stages(run: Run, inputs: Sequence[str]) -> Products:
     corpus = Corpus.open(folder)
     metrics = corpus.manifest.metrics
     say(f"  {metrics['events']:,} events, {metrics['duplicates']:,} duplicates, {metrics['rejected']:,} rejects")
-    tokenizer = run.stage(
-        "tokenizer",
-        "training the tokenizer",
-        lambda: train_tokenizer(corpus, out / "tokenizer", config.tokenizer),
-        out / "tokenizer",
-    )
+    if config.start is None:
+        made = out / "tokenizer"
+        run.stage("tokenizer", "training the tokenizer", lambda: train_tokenizer(corpus, made, config.tokenizer), made)
     outcome = run.stage("pretrain", "pretraining the encoder", lambda: _pretrain(run), out / "run")
     encoder = LogEncoder.load(out / "encoder", config.encoder)
     vectors = out / "vectors.parquet"
@@ -131,18 +127,20 @@ def run_stages(run: Run, inputs: Sequence[str]) -> Products:
     index = out / "index"
     run.stage("index", "building the index", lambda: build_index([vectors], encoder, index, config.index), index)
     detection = run.stage("detect", "finding anomalies", lambda: find([vectors], encoder, config.detect))
-    return Products(corpus, tokenizer, outcome, encoder, vectors, index, detection)
+    return Products(corpus, outcome, encoder, vectors, index, detection)
 
 
 def _pretrain(run: Run) -> Outcome:
-    config = run.config
+    config, start = run.config, run.config.start
     outcome = pretrain(
         PretrainConfig(
             corpus=run.out / "corpus",
-            tokenizer=run.out / "tokenizer",
+            tokenizer=run.out / "tokenizer" if start is None else start,
             out=run.out,
             seed=config.seed,
-            model=config.model,
+            model=config.model if start is None else ModelConfig(),
+            start=None if start is None else StartConfig(encoder=start),
+            contrast=config.contrast,
             masking=config.masking,
             data=config.data,
             train=config.train,

@@ -56,6 +56,9 @@ class PairBatches(IterableDataset[PairBatch]):
         begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
         self._members = dict(zip(ordered[begins].tolist(), np.split(order, begins[1:]), strict=True))
         self._of_source = _by_source(table["source"].to_numpy(), self._templates)
+        # By the root of their sizes: else many small sources take most batches, or a large one does.
+        sizes = np.sqrt([len(known) for known in self._of_source])
+        self._shares = sizes / sizes.sum()
         self._tokenizer, self._masker, self._config = tokenizer, masker, config
         self.shard, self.rank, self.ranks, self.start = shard, rank, ranks, 0
 
@@ -106,7 +109,8 @@ class PairBatches(IterableDataset[PairBatch]):
         enough of them.
         """
         config = self._config
-        sources = rng.choice(len(self._of_source), min(config.sources, len(self._of_source)), replace=False)
+        number = min(config.sources, len(self._of_source))
+        sources = rng.choice(len(self._of_source), number, replace=False, p=self._shares)
         shares = np.array_split(np.arange(config.events), len(sources))
         templates: list[int] = []
         for source, share in zip(sources, shares, strict=True):

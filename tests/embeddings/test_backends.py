@@ -47,7 +47,7 @@ def centred_cosines(one, two):
 @pytest.mark.parametrize("options", [{}, {"layers": "1", "pooling": "max"}, {"layers": "last:2", "pooling": "first"}])
 def test_onnx_gives_what_torch_gives(folder, name, least, options):
     found = LogEncoder.load(folder, backend=name, **options).encode(LINES)
-    expected = LogEncoder.load(folder, **options).encode(LINES)
+    expected = LogEncoder.load(folder, backend="torch", **options).encode(LINES)
     assert found.dtype == np.float32
     assert cosines(found, expected).min() >= least
     if name == "onnx":
@@ -181,7 +181,7 @@ def test_a_large_model_has_its_weights_beside_the_graph(encoder_folder, tmp_path
     assert (out / "model.onnx.data").stat().st_size > 50_000
     for name in ("onnx", "onnx-int8"):
         found = LogEncoder.load(out, backend=name).encode(LINES)
-        assert cosines(found, LogEncoder.load(out).encode(LINES)).min() > 0.98
+        assert cosines(found, LogEncoder.load(out, backend="torch").encode(LINES)).min() > 0.98
 
 
 def test_export_of_an_encoder_adds_graphs(tmp_path, encoder_folder):
@@ -191,14 +191,46 @@ def test_export_of_an_encoder_adds_graphs(tmp_path, encoder_folder):
         shutil.copytree(encoder_folder, work.path, dirs_exist_ok=True)
         work.licences.add("MIT")
     manifest = export_checkpoint(tmp_path / "one", tmp_path / "two", Extras(int8=True))
-    assert {"model.onnx", "model_int8.onnx", "model.safetensors", "1_Pooling/config.json"} <= set(manifest.outputs)
-    assert manifest.config["graphs"] == ["onnx", "int8"]
+    assert {"model_int8.onnx", "model.safetensors", "1_Pooling/config.json"} <= set(manifest.outputs)
+    assert "model.onnx" not in manifest.outputs
+    assert manifest.config["graphs"] == ["int8"]
     assert manifest.licences == ["MIT"]
     assert export_checkpoint(tmp_path / "one", tmp_path / "two", Extras(int8=True)) == manifest
     plain = export_checkpoint(tmp_path / "two", tmp_path / "three")
-    assert "graphs" not in plain.config and "model.onnx" not in plain.outputs
+    assert "graphs" not in plain.config and "model_int8.onnx" not in plain.outputs
     # The folder that it is copied from was written without a card.
     assert {**plain.outputs, "README.md": None} == {**read_manifest(tmp_path / "one").outputs, "README.md": None}
+
+
+def test_weights_in_16_bits_are_half_the_size_and_read_as_float32(tmp_path, encoder_folder):
+    from transformers import AutoModel
+
+    from logfm.artifacts import produce
+
+    with produce(tmp_path / "one", stage="encoder", config={"trained_tokens": 128}, inputs={}) as work:
+        shutil.copytree(encoder_folder, work.path, dirs_exist_ok=True)
+    export_checkpoint(tmp_path / "one", tmp_path / "two", Extras(int8=True, half=True))
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("one", "two")]
+    assert 0.45 < sizes[1] / sizes[0] < 0.6
+    assert AutoModel.from_pretrained(tmp_path / "two").dtype.itemsize == 4
+    whole = LogEncoder.load(tmp_path / "one").encode(LINES)
+    for name in ("torch", "onnx-int8"):
+        found = LogEncoder.load(tmp_path / "two", backend=name).encode(LINES)
+        assert cosines(found, whole).min() > (0.9999 if name == "torch" else 0.98)
+
+
+def test_auto_takes_integers_where_they_are_and_still_explains(tmp_path, encoder_folder, monkeypatch):
+    folder = tmp_path / "encoder"
+    shutil.copytree(encoder_folder, folder)
+    assert LogEncoder.load(folder).hash == LogEncoder.load(folder, backend="torch").hash
+    write_onnx(folder, int8=True, float32=False)
+    monkeypatch.setattr("logfm.embeddings.backends.which", lambda _: None)
+    encoder = LogEncoder.load(folder)
+    assert encoder.hash == LogEncoder.load(folder, backend="onnx-int8").hash
+    assert encoder.explains and encoder.pretrained.folder == folder
+    assert not LogEncoder.load(folder, backend="onnx-int8").explains
+    monkeypatch.setattr("logfm.embeddings.backends.which", lambda _: "/usr/bin/nvidia-smi")
+    assert LogEncoder.load(folder).hash == LogEncoder.load(folder, backend="torch").hash
 
 
 def test_onnx_loads_no_torch(folder):

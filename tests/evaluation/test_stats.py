@@ -146,3 +146,22 @@ def test_the_interval_of_few_clusters_is_wider_and_a_share_stays_one() -> None:
     assert wide.low < narrow.low and narrow.high < wide.high == 1.0
     many = estimate(0.9, replicates, 0.95, 1000)
     assert (many.low, many.high) == pytest.approx((narrow.low, narrow.high), abs=1e-3)
+
+
+def test_an_empty_draw_does_not_take_a_shares_bounds_away() -> None:
+    replicates = np.append(np.random.default_rng(0).uniform(0.2, 1.0, 500), np.nan)
+    found = estimate(0.667, replicates, 0.95, 3)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_difference_says_what_its_p_says() -> None:
+    draws = cluster_draws(3, 2000, seed=0)
+    theirs = mean_estimate([0.0, 0.0, 0.0], [0, 1, 2], draws, 0.95)
+    ours = mean_estimate([0.1, 0.3, 0.5], [0, 1, 2], draws, 0.95)
+    found = paired_difference(ours, theirs, 0.95)
+    assert np.quantile(ours.replicates - theirs.replicates, 0.025) >= 0.1
+    assert found.p > 0.05 and found.low < 0 < found.value < found.high <= 1
+    # Against nothing, the difference is the figure itself, and so is its width.
+    assert found.high == pytest.approx(ours.high)
+    unknown = [Estimate(one.value, one.low, one.high, one.replicates) for one in (ours, theirs)]
+    assert paired_difference(*unknown, 0.95).low == pytest.approx(0.1)

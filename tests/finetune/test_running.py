@@ -107,6 +107,12 @@ def test_an_encoder_folder_and_the_last_layer(folder, encoder_folder, tmp_path):
         training={"epochs": 2, "batch": 8},
     )
     assert manifest.metrics["encoder"]["hash"] == LogEncoder.load(encoder_folder).hash
+    # The plainest model has the encoder's own vectors, whatever head stands beside it.
+    beside = {"encoder": str(encoder_folder), "encoding": {}, "training": {"epochs": 1, "batch": 8}}
+    other = run(folder, out=str(tmp_path / "beside"), head={"kind": "lstm", "most_events": 5}, **beside)
+    plain = manifest.metrics["logistic_regression"]
+    assert plain == other.metrics["logistic_regression"] and plain["test"]["pr_auc"] > 0.5
+    assert set(manifest.outputs) == {"head.json", "head.safetensors"}
     assert len(classify([str(folder / "logs")], out).verdicts) == 72
     with pytest.raises(UserError, match="encoder folder trained by logfm"):
         run(folder, out=str(tmp_path / "other"), head={"kind": "lastlayer"})

@@ -1,6 +1,7 @@
 """Plain layouts for data sets of one's own: lines, JSON lines, tables, and whatever the corpus readers know."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -44,7 +45,7 @@ def json_lines(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     Raises:
         UserError: a name in `drop` is in no record: misspelt, it would let a label through.
     """
-    for one in watched(spec, (one for path in place.files for one in documents(path))):
+    for one in watched(spec, place, (one for path in place.files for one in documents(path))):
         yield one if isinstance(one, str) else _row(spec, one)
 
 
@@ -56,9 +57,13 @@ def csv_table(spec: DataSpec, place: Place) -> Iterator[Row | str]:
 
 
 def corpus_events(spec: DataSpec, place: Place) -> Iterator[Row | str]:
-    """Files of any format that `logfm corpus build` reads; no labels."""
+    """Files of any format that `logfm corpus build` reads; no labels.
+
+    Raises:
+        UserError: a name in `drop` is in no record: misspelt, it would let a label through.
+    """
     drop = dropped(spec)
-    for one in read_events([str(path) for path in place.files]):
+    for one, given in watched(spec, place, _parsed(place), fields=itemgetter(1)):
         if not isinstance(one, Event):
             yield one.reason
             continue
@@ -66,7 +71,7 @@ def corpus_events(spec: DataSpec, place: Place) -> Iterator[Row | str]:
         if drop and not whole:
             yield "a line without fields, of which none can be dropped"
             continue
-        record = stripped(object_of(one.text if whole else one.fields), drop)
+        record = stripped(given, drop)
         yield Row(
             text=as_text(record) if whole and drop else one.text,
             group=one.session_id or one.host,
@@ -74,6 +79,15 @@ def corpus_events(spec: DataSpec, place: Place) -> Iterator[Row | str]:
             source=option(spec, "source", one.source),
             record=record,
         )
+
+
+def _parsed(place: Place) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """What the corpus readers give, with the fields of an event."""
+    for one in read_events([str(path) for path in place.files]):
+        if not isinstance(one, Event):
+            yield one, {}
+            continue
+        yield one, object_of(one.text if one.text.lstrip().startswith("{") else one.fields)
 
 
 _NORMAL = {"0", "0.0", "false", "normal", "benign"}

@@ -31,7 +31,7 @@ def panther(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     The description is a query for the events that raise the alert; the others are near misses and answer nothing.
     """
     drop = dropped(spec)
-    for one in watched(spec, (one for path in place.files for one in documents(path))):
+    for one in watched(spec, place, (one for path in place.files for one in documents(path))):
         if isinstance(one, str):
             yield one
         elif one.get("kind") not in listed(spec, "kinds"):
@@ -79,7 +79,7 @@ def sigma(spec: DataSpec, place: Place) -> Iterator[Row | str]:
     """
     drop = dropped(spec)
     rules = {row["file"]: row for path in place.beside for row in table(path, ("file", "rule_id", "description"))}
-    for one in watched(spec, (one for path in place.files for one in _members(path, rules))):
+    for one in watched(spec, place, (one for path in place.files for one in _members(path, rules))):
         if isinstance(one, str):
             yield one
             continue

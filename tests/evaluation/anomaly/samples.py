@@ -1,6 +1,7 @@
 """Small data sets with planted anomalies, and contestants that keep a record of what they were given."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,6 +9,10 @@ from logfm.configs.schema.suite import DataSpec
 from logfm.evaluation.suite.task import Data
 
 SECRET = "tellsitall"
+IN_TIME = {"unit": "count", "window_events": 6, "split_by": "time"}
+"""Options of a data set whose split no label has a part in."""
+BASELINES = {f"baseline {name}" for name in ("new-template", "length", "ngram", "count-nearest", "count-pca")}
+"""Conditions of the detectors without an encoder, where there are no Sigma rules."""
 
 
 def spec(name="planted", **options):
@@ -84,6 +89,15 @@ class Tfidf(Words):
 
         super().encode(texts, fit_on)
         return tfidf(fit_on)(texts)
+
+
+def unlike(given, sequences):
+    """The data with these sequences (lists of rows) as copies of nothing: their texts get words that no other has."""
+    texts = list(given.texts)
+    for rows in sequences:
+        for row in rows:
+            texts[row] += " without precedent"
+    return replace(given, texts=texts, hash=hashlib.sha256(repr(texts).encode()).hexdigest())
 
 
 def by(rows, metric):

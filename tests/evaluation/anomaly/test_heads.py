@@ -5,9 +5,18 @@ from sklearn.metrics import roc_auc_score
 from logfm.configs.schema.anomaly import AnomalyOptions
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import make_case
-from logfm.evaluation.anomaly.heads import best, dense, event_table, event_vectors, fitting, judge, mean_vectors
+from logfm.evaluation.anomaly.heads import (
+    best,
+    dense,
+    event_table,
+    event_vectors,
+    fitting,
+    judge,
+    mean_vectors,
+    transductive,
+)
 from logfm.evaluation.anomaly.windows import Columns, by_group
-from tests.evaluation.anomaly.samples import SECRET, Tfidf, Words, blocks
+from tests.evaluation.anomaly.samples import IN_TIME, SECRET, Tfidf, Words, blocks
 
 OPTIONS = AnomalyOptions(logbert_steps=30)
 
@@ -52,15 +61,33 @@ def test_what_is_fitted_on_normal_sequences_does_not_see_the_others():
     assert roc_auc_score(labels, polluted[0].test) == 0.5
 
 
-def test_test_labels_and_test_events_change_no_score_of_another():
-    given = blocks()
-    case, judged = scored("nearest", given=given)
-    turned = blocks()
-    turned.labels[case.test.events] = 1 - turned.labels[case.test.events]
-    same = make_case(given, 0)
-    vectors = event_vectors(Words(), turned, same)
-    again = judge("nearest", same, vectors, turned, Words(), 0, OPTIONS)
-    assert np.array_equal(judged[0].test, again[0].test)
+@pytest.mark.parametrize("encoder", [Words, Tfidf])
+@pytest.mark.parametrize("name", ["nearest", "iforest", "pca", "knn:normal"])
+def test_test_labels_and_test_events_change_no_score_of_another(name, encoder):
+    given, turned = blocks(options=IN_TIME), blocks(options=IN_TIME)
+    test = make_case(given, 0).test
+    turned.labels[test.events] = 1 - turned.labels[test.events]
+    for row in test.rows[0]:
+        turned.texts[row] = "exception exception exception, nothing like it was ever seen before"
+    case, judged = scored(name, encoder(), given)
+    changed, again = scored(name, encoder(), turned)
+    assert not (changed.test.labels == case.test.labels).any()
+    for before, after in zip(judged, again, strict=True):
+        assert before.test[0] != after.test[0]
+        assert np.allclose(before.test[1:], after.test[1:], rtol=1e-6, atol=1e-9)
+        assert np.allclose(before.validation, after.validation, rtol=1e-6, atol=1e-9)
+
+
+def test_heads_whose_scores_depend_on_what_else_is_judged_are_known():
+    given, turned = blocks(options=IN_TIME), blocks(options=IN_TIME)
+    for row in make_case(given, 0).test.rows[0]:
+        turned.texts[row] = "exception exception exception, nothing like it was ever seen before"
+    for name in ("ecod", "copod:normal"):
+        _, before = scored(name, given=given)
+        _, after = scored(name, given=turned)
+        assert not np.allclose(before[0].test[1:], after[0].test[1:])
+        assert transductive(name) and "transductive" in before[0].note
+    assert transductive("conad") and not any(map(transductive, ("nearest", "iforest:normal", "lanobert", "logbert")))
 
 
 def test_encoders_are_fitted_on_train_and_never_see_a_label():

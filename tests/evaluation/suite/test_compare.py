@@ -5,7 +5,7 @@ import pytest
 
 from logfm.errors import UserError
 from logfm.evaluation.suite.aggregate import Key, scores
-from logfm.evaluation.suite.compare import MCNEMAR, gather, mcnemar, verdicts
+from logfm.evaluation.suite.compare import MCNEMAR, average_verdicts, gather, mcnemar, verdicts
 from logfm.evaluation.suite.leaderboard import leaderboard
 from logfm.evaluation.suite.results import Row, write
 from tests.evaluation.suite.fakes import meta
@@ -211,3 +211,33 @@ def test_runs_side_by_side(tmp_path):
     assert table["ours (one)", "ours (two)"].winner == "ours (two)"
     with pytest.raises(UserError, match="no results here"):
         gather([tmp_path / "one", tmp_path / "three"])
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    folders = [tmp_path / "a" / "local", tmp_path / "b" / "local", tmp_path / "b" / "other"]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        write(rows("ours", 0.3 + number / 10, encoder_hash=f"h{number}"), folder)
+    found = gather([*folders[:2], folders[2] / "results.parquet"])
+    assert [row.encoder for row in found[::2]] == ["ours (a/local)", "ours (b/local)", "ours (other)"]
+    values = {name: score.value for name, score in scores(found)[Key("first", "linux", "", "", "map")].items()}
+    assert values == {"ours (a/local)": 0.3, "ours (b/local)": 0.4, "ours (other)": 0.5}
+
+
+def test_events_that_the_seed_draws_are_no_conflict(tmp_path):
+    table = [replace(row, data_hash=f"kept of seed {row.seed}") for row in rows("ours", 0.5)]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(table, tmp_path / name)
+    assert {row.encoder for row in gather([tmp_path / "one", tmp_path / "two"])} == {"ours"}
+
+
+def test_the_interval_of_a_mean_difference_agrees_with_its_p():
+    def unit(name, data, parts):
+        replicates = np.random.default_rng(len(data)).choice(parts, (500, 3)).mean(axis=1) if parts else np.zeros(500)
+        (row,) = rows(name, float(np.mean(parts or [0.0])), data=data, seeds=1, clusters=3, replicates=replicates)
+        return scores([row])[Key("first", data, "", "", "map")][name]
+
+    units = {name: [unit(name, "linux", parts)] for name, parts in (("a", [0.1, 0.2, 0.6]), ("b", []))}
+    (found,) = average_verdicts(Key("first", "", "", "", "map"), units, "higher")
+    assert found.p > 0.05 and found.difference.low < 0 < found.difference.high

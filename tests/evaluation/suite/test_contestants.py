@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from logfm.embeddings.remote import RemoteBackend
 from logfm.errors import UserError
-from logfm.evaluation.suite.contestants import open_contestants, short_name
+from logfm.evaluation.suite.contestants import EncoderFailed, open_contestants, short_name
 from logfm.evaluation.suite.vector_store import VectorStore
 from tests.evaluation.suite.fakes import Lengths, lines
 
@@ -34,6 +35,25 @@ def test_baselines_come_behind_and_once(own, capsys):
         ("own_encoders:one", "encoder"), ("TF-IDF", "encoder"), ("random", "baseline"),
     ]  # fmt: skip
     assert "left out: the baseline st:/nowhere/at/all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_a_server_that_is_away_is_a_failure_and_not_the_end(tmp_path, own, monkeypatch, cache):
+    def open_server(uri, config):
+        return RemoteBackend(*uri.split("#"), config, wait=lambda seconds: None)
+
+    monkeypatch.setattr("logfm.embeddings.remote.open_server", open_server)
+    away = "http://127.0.0.1:1/v1/embeddings#bge"
+    first, good, baseline = open_contestants(
+        [away, own("one")], cache and tmp_path / cache, ["http://127.0.0.1:1/v1/embeddings#e5"]
+    )
+    assert (first.name, first.role, good.failure) == ("bge", "encoder", "")
+    assert (baseline.name, baseline.role) == ("e5", "baseline")
+    assert "gave no answer" in first.failure and "gave no answer" in baseline.failure
+    assert first.hash != baseline.hash and first.portable().failure == first.failure
+    assert first.pretrained is None and first.layered is None
+    with pytest.raises(EncoderFailed, match="gave no answer"):
+        first.encode(["a"])
 
 
 def test_tfidf_is_fitted_on_what_it_may_see_only():

@@ -48,4 +48,6 @@ def test_ray_gives_what_one_process_gives(tmp_path, monkeypatch):
         )  # fmt: skip
         assert ours.value == theirs.value or ours.value != ours.value
     failed = {row.note for row in spread if row.encoder == "gone" and row.status == FAILED}
-    assert failed == {"the encoder failed: RuntimeError: the model ran away"}
+    assert failed == {
+        "the encoder failed: py:broken_encoder:encoder: encode() failed (RuntimeError: the model ran away)"
+    }

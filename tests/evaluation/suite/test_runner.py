@@ -91,7 +91,8 @@ def test_what_fails_is_marked_and_the_rest_goes_on(tmp_path, own):
     rows = run(registry(tasks, baselines=()), "small", [bad, good], tmp_path / "out")
     failed = of(rows, encoder="own_encoders:bad", task="first")
     assert [row.status for row in failed] == [FAILED, FAILED]
-    assert failed[0].note == "the encoder failed: RuntimeError: the model ran away"
+    reason = "encode() failed (RuntimeError: the model ran away)"
+    assert failed[0].note == f"the encoder failed: {bad}: {reason}"
     assert np.isnan(failed[0].value)
     assert {row.status for row in of(rows, encoder="own_encoders:good", task="first")} == {OK}
     assert {(row.status, row.note) for row in of(rows, encoder="own_encoders:good", task="broken")} == {
@@ -100,6 +101,29 @@ def test_what_fails_is_marked_and_the_rest_goes_on(tmp_path, own):
     assert {(row.status, row.note) for row in of(rows, encoder="own_encoders:good", task="picky")} == {
         (NOT_APPLICABLE, "all labels are of one class")
     }
+
+
+def test_an_encoder_that_cannot_be_opened_is_marked_and_the_rest_goes_on(tmp_path, own, capsys):
+    class Gone(Lengths):
+        @property
+        def hash(self):
+            raise RuntimeError("no weights\nand more")
+
+        @hash.setter
+        def hash(self, value):
+            pass
+
+    tasks = [measuring("first", noisy), measuring("ours", noisy, pretrained=True)]
+    rows = run(registry(tasks, baselines=()), "small", [own("gone", Gone()), own("good")], tmp_path / "out")
+    failed = of(rows, encoder="own_encoders:gone", status=FAILED)
+    assert [(row.task, row.seed) for row in failed] == [("first", 0), ("first", 1), ("ours", 0), ("ours", 1)]
+    reason = "own_encoders:gone: hash failed (RuntimeError: no weights)"
+    assert {row.note for row in failed} == {f"the encoder could not be opened: {reason}"}
+    assert {row.status for row in of(rows, encoder="own_encoders:good", task="first")} == {OK}
+    assert f"own_encoders:gone cannot be opened: {reason}" in capsys.readouterr().err
+    sys.modules["own_encoders"].gone = Lengths("back")
+    rows = run(registry(tasks, baselines=()), "small", [own("good"), "py:own_encoders:gone"], tmp_path / "out")
+    assert {row.status for row in of(rows, encoder="own_encoders:gone", task="first")} == {OK}
 
 
 def test_an_encoder_that_fails_midway_is_tried_again_by_the_next_run(tmp_path, own):
@@ -127,7 +151,9 @@ def test_an_encoder_that_keeps_failing_is_not_asked_for_ever(tmp_path, own):
     tasks = [measuring(name, noisy) for name in ("first", "second", "third")]
     rows = run(registry(tasks, baselines=()), "small", [own("slow", Slow("slow"))], tmp_path / "out")
     assert Slow.asked == 3
-    assert {row.note for row in of(rows, status=FAILED)} == {"the encoder failed: TimeoutError: no answer"}
+    assert {row.note for row in of(rows, status=FAILED)} == {
+        "the encoder failed: py:own_encoders:slow: encode() failed (TimeoutError: no answer)"
+    }
 
 
 def test_a_metric_that_the_metadata_lacks_is_a_failure(tmp_path):

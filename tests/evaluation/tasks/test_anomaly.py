@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 from logfm.errors import UserError
-from logfm.evaluation.anomaly import reporting
+from logfm.evaluation.anomaly import heads, reporting
 from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.anomaly.reporting import FEWEST
 from logfm.evaluation.anomaly.sigma import by_sequence, sigma_scores
 from logfm.evaluation.tasks import anomaly
-from tests.evaluation.anomaly.samples import SECRET, Tfidf, Words, blocks, by, data, spec
+from tests.evaluation.anomaly.samples import IN_TIME, SECRET, Tfidf, Words, blocks, by, data, spec
 
 OPTIONS = {"heads": ("nearest", "iforest"), "resamples": 100}
-IN_TIME = {"unit": "count", "window_events": 6, "split_by": "time"}
 
 
 def run(given=None, contestant=None, seed=0, **options):
@@ -108,6 +107,24 @@ def test_a_head_that_refuses_is_left_out_and_said():
     assert set(by(rows, "pr_auc")) == {"", "nearest"}
     with pytest.raises(UserError, match="no head can score"):
         run(heads=("conad",), conad_sequences=10)
+
+
+def test_a_head_that_saw_the_test_does_not_lead(monkeypatch):
+    """CONAD's graph holds the test's vectors; here it answers everything right, and the other head nothing."""
+
+    def conad(case, vectors, seed, options):
+        return [heads.Judged("mean vector", *(part.labels.astype(float) for part in (case.validation, case.test)))]
+
+    class Blind(Words):
+        def encode(self, texts, fit_on=()):
+            return np.ones((len(texts), 4), dtype=np.float32)
+
+    monkeypatch.setattr(heads, "_conad", conad)
+    rows = run(contestant=Blind(), heads=("conad", "nearest"), baselines=False)
+    areas = by(rows, "pr_auc")
+    assert areas["conad"] == 1 > areas["nearest"] == areas[""]
+    assert "chosen on validation: nearest" in next(row.note for row in rows if row.metric == "f1" and not row.condition)
+    assert set(by(run(heads=("conad", "conad:normal"), baselines=False), "pr_auc")) == {"conad", "conad:normal"}
 
 
 def test_what_cannot_be_measured():

@@ -80,6 +80,19 @@ def test_every_loss_goes_to_its_own_event(scores, ours, monkeypatch):
     assert found["source words"]["masked_accuracy"].value == 0.0
 
 
+def test_encoders_that_know_other_templates_are_not_compared(scores, ours, data, monkeypatch):
+    def judged(known):
+        monkeypatch.setattr(intrinsic, "_seen", lambda contestant, texts: np.array([known in text for text in texts]))
+        found = scores(intrinsic, ours, data)
+        assert {intrinsic.SEEN, intrinsic.NEW} < set(found)
+        return {condition: metrics["bits_per_byte"].judged for condition, metrics in found.items()}
+
+    first, same, other = judged("opened"), judged("opened"), judged("closed")
+    assert first == same and first[""] == other[""] == first["source a"] == ""
+    assert first[intrinsic.SEEN] != first[intrinsic.NEW]
+    assert first[intrinsic.SEEN] != other[intrinsic.SEEN] and first[intrinsic.NEW] != other[intrinsic.NEW]
+
+
 def test_the_draw_is_the_seeds(scores, ours, data):
     one, same, other = (scores(intrinsic, ours, data, seed)[""]["bits_per_byte"].value for seed in (1, 1, 2))
     assert one == same != other

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,20 +7,20 @@ from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.tasks import prevalence
 from logfm.evaluation.tasks.prevalence import counted, mixtures, thinned
-from tests.evaluation.anomaly.samples import Words, blocks, by
+from tests.evaluation.anomaly.samples import BASELINES, Words, blocks, by, unlike
 
 OPTIONS = {"heads": ("nearest", "logistic"), "train_percent": None}
 
 
-def run(**options):
-    return list(prevalence.run(Words(), blocks(100, 3), 0, OPTIONS | options))
+def run(given=None, **options):
+    return list(prevalence.run(Words(), given or blocks(100, 3), 0, OPTIONS | options))
 
 
 def test_sets_have_one_size_and_the_share_that_was_asked_for():
     rows = run(percents=(0, 20, 50, 100))
     for name in ("nearest", "logistic"):
         attacks = {percent: by(rows, "attacks")[f"{name}, {percent} %"] for percent in (0, 20, 50, 100)}
-        size = {row.count for row in rows}
+        size = {row.count for row in rows if row.metric == "f1"}
         assert size == {13} and attacks == {0: 0, 20: 3, 50: 6, 100: 13}
     assert {row.metric for row in rows} == set(prevalence.META.metrics)
 
@@ -27,7 +29,57 @@ def test_a_detector_that_works_does_so_at_any_share():
     rows = run(percents=(0, 20, 50, 100))
     assert by(rows, "recall")["nearest, 100 %"] == by(rows, "accuracy")["logistic, 20 %"] == 1
     assert by(rows, "predicted_attack")["nearest, 0 %"] == 0
-    assert set(by(rows, "collapse").values()) == {0}
+    assert {value for name, value in by(rows, "collapse").items() if "length" not in name} == {0}
+
+
+def test_detectors_without_an_encoder_keep_their_threshold_too():
+    rows = run(percents=(0, 20, 100))
+    names = {name.partition(", ")[0] for name in by(rows, "f1")}
+    assert names == {"nearest", "logistic", "0 %", "20 %", "100 %"} | BASELINES
+    assert by(rows, "recall")["baseline new-template, 100 %"] == 1 and by(rows, "recall")["baseline length, 20 %"] == 0
+    assert set(by(run(percents=(0, 20), baselines=False), "f1")) == {
+        *("nearest, 0 %", "nearest, 20 %", "logistic, 0 %", "logistic, 20 %", "0 %", "20 %")
+    }
+
+
+def test_the_leading_detector_stands_beside_them():
+    rows = [row for row in run(percents=(0, 20)) if row.metric == "f1"]
+    values = {row.condition: (row.value, row.note) for row in rows}
+    assert values[prevalence.META.lead][0] == values["nearest, 20 %"][0]
+    assert values[prevalence.META.lead][1] == "leading detector: nearest"
+
+
+def test_sets_without_copies_and_of_unseen_templates():
+    given = blocks(100, 3)
+    test = make_case(given, 0).test
+    bad = test.labels > 0
+    alone = np.concatenate((np.flatnonzero(bad)[:6], np.flatnonzero(~bad)[:9]))
+    given = unlike(given, [test.rows[number] for number in alone])
+    seen = np.zeros(len(given.texts), dtype=bool)
+    seen[test.rows[alone[0]]] = True
+    options = {"percents": (0, 1, 20, 50, 100), "size": 10, "train_percent": None}
+    with pytest.raises(UserError, match="too few for these shares"):
+        run(given, **options)
+    rows = run(replace(given, seen=seen), **options | {"percents": (0, 20, 50, 100)})
+    assert by(rows, "copies")[""] == pytest.approx(1 - 15 / len(test)) and "known_events" in {
+        row.metric for row in rows
+    }
+    found = {row.condition: row for row in rows if row.metric == "f1"}
+    left = found["nearest, 50 %, no copies"]
+    assert left.count == 6 and left.judged and not found["nearest, 50 %"].judged
+    assert by(rows, "attacks")["nearest, 50 %, no copies"] == 3
+    # New words are new to the detector, so its answers differ on what is no copy.
+    assert by(rows, "predicted_attack")["nearest, 0 %, no copies"] == 6 > by(rows, "predicted_attack")["nearest, 0 %"]
+    assert {"nearest, 20 %, unseen templates", "20 %, unseen templates"} <= set(found)
+    assert found["nearest, 20 %, unseen templates"].count == 10
+    assert {"baseline ngram, 50 %, no copies", "baseline ngram, 20 %, unseen templates"} <= set(found)
+    assert {row.metric for row in rows} == set(prevalence.META.metrics)
+
+
+def test_a_part_of_the_test_has_the_shares_that_it_can_tell_apart():
+    test = make_case(blocks(100, 3), 0).test
+    config = prevalence.PrevalenceOptions(percents=(0, 1, 2, 20, 50), size=10)
+    assert prevalence._told_apart(test, config) == (0, 20, 50)
 
 
 def test_ratios_have_intervals_and_replicates():
@@ -45,11 +97,12 @@ def test_a_classifier_that_saw_few_attacks_in_noise_collapses():
             Noise(), blocks(200, 3), 0, {"heads": ("logistic",), "train_percent": 2.0, "percents": (0, 20, 80)}
         )
     )
-    attacks, size = by(rows, "attacks")["logistic, 20 %"], rows[0].count
+    (one,) = (row for row in rows if row.metric == "f1" and row.condition == "logistic, 20 %")
+    attacks, size = by(rows, "attacks")["logistic, 20 %"], one.count
     assert by(rows, "collapse")["logistic, 20 %"] == 1
     assert by(rows, "accuracy")["logistic, 20 %"] == pytest.approx(1 - attacks / size) and attacks > 1
     assert by(rows, "true_positive")["logistic, 80 %"] == 0
-    assert "trained on 2 attacks" in rows[0].note
+    assert "trained on 2 attacks" in one.note
 
 
 def test_attacks_of_a_small_share_are_in_the_larger_ones():

@@ -2,36 +2,71 @@ import numpy as np
 import pytest
 
 from logfm.errors import UserError
+from logfm.evaluation.anomaly import metrics, reporting
 from logfm.evaluation.anomaly.cases import make_case
-from logfm.evaluation.anomaly.trained import logistic
+from logfm.evaluation.anomaly.trained import LASTLAYER, Limits, logistic, trained
 from logfm.evaluation.tasks import lastlayer, supervised
 from tests.embeddings.samples import log_lines, write_log
-from tests.evaluation.anomaly.samples import SECRET, Tfidf, Words, blocks, by, data
+from tests.evaluation.anomaly.samples import BASELINES, IN_TIME, SECRET, Tfidf, Words, blocks, by, data
 
 OPTIONS = {"heads": ("logistic",), "resamples": 100}
 
 
 def test_the_plain_head_finds_what_was_planted():
     rows = list(supervised.run(Words(), blocks(), 0, OPTIONS))
-    assert by(rows, "pr_auc") == {"": 1, "logistic": 1} and by(rows, "f1")[""] == 1
+    areas = by(rows, "pr_auc")
+    assert areas[""] == areas["logistic"] == 1 and by(rows, "f1")[""] == 1
     assert {row.metric for row in rows} <= set(supervised.META.metrics)
+    assert set(areas) == {"", "logistic"} | BASELINES
+    assert areas["baseline new-template"] == 1 > 0.5 > areas["baseline length"]
+    plain = list(supervised.run(Words(), blocks(), 0, OPTIONS | {"baselines": False}))
+    assert set(by(plain, "pr_auc")) == {"", "logistic"}
 
 
 def test_heads_of_the_room_finetune():
     options = {"heads": ("lstm", "transformer"), "resamples": 100, "epochs": 12, "events": 6, "sequences": 20}
     rows = list(supervised.run(Words(), blocks(90, 3), 0, options))
     areas = by(rows, "pr_auc")
-    assert set(areas) == {"", "lstm", "transformer"} and areas[""] in (areas["lstm"], areas["transformer"])
+    assert set(areas) == {"", "lstm", "transformer"} | BASELINES and areas[""] in (areas["lstm"], areas["transformer"])
     assert areas[""] > 2 * by(rows, "prevalence")[""]
     assert any("trained on 20 of 36 sequences" in row.note for row in rows)
 
 
-def test_labels_of_the_test_train_nothing():
-    given, turned = blocks(), blocks()
+def _run(monkeypatch, given):
+    """Scores of the heads by condition, every threshold, and areas."""
+    scores, limits = {}, []
+
+    def measured(scored, *more):
+        scores[scored.condition] = scored
+        return reporting.measured(scored, *more)
+
+    def thresholds(*of):
+        limits.append(metrics.thresholds(*of))
+        return limits[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(supervised, "measured", measured)
+        patch.setattr(reporting, "thresholds", thresholds)
+        options = OPTIONS | {"heads": ("logistic", "lstm"), "epochs": 2, "events": 6}
+        return scores, limits, by(supervised.run(Words(), given, 0, options), "pr_auc")
+
+
+def test_labels_of_the_test_train_nothing(monkeypatch):
+    given, turned = blocks(options=IN_TIME), blocks(options=IN_TIME)
+    test = make_case(given, 0).test.events
+    turned.labels[test] = 1 - turned.labels[test]
+    first, second = _run(monkeypatch, given), _run(monkeypatch, turned)
+    (scores, limits, areas), (others, moved, changed) = first, second
+    assert set(scores) == set(others) == {"", "logistic", "lstm"}
+    for name, one in scores.items():
+        assert np.array_equal(one.test, others[name].test) and np.array_equal(one.validation, others[name].validation)
+    assert len(limits) == 3 + len(BASELINES) and limits == moved
+    assert areas["logistic"] == 1 > changed["logistic"]
+
+
+def test_encoders_are_fitted_on_train_and_see_no_label():
+    given = blocks()
     case = make_case(given, 0)
-    turned.labels[case.test.events] = 1 - turned.labels[case.test.events]
-    vectors = np.random.default_rng(0).normal(size=(len(case.train), 4)).astype(np.float32)
-    assert np.array_equal(*(logistic(vectors, labels, vectors)[0] for labels in (case.train.labels,) * 2))
     contestant = Tfidf()
     list(supervised.run(contestant, given, 0, OPTIONS))
     assert set(contestant.fitted) == {given.texts[row] for row in case.train.events}
@@ -49,12 +84,13 @@ def test_balanced_classes_move_the_boundary():
 
 def test_what_cannot_be_trained():
     given = blocks()
+    case = make_case(given, 0)
     with pytest.raises(UserError, match="no such trained head"):
         list(supervised.run(Words(), given, 0, {"heads": ("forest",)}))
     with pytest.raises(UserError, match="holds no anomaly"):
         list(supervised.run(Words(), data(given.texts, given.labels * 0, groups=given.groups), 0, OPTIONS))
     with pytest.raises(UserError, match="whose layers run here"):
-        list(lastlayer.run(Words(), given, 0, {}))
+        trained(LASTLAYER, case.train, case.validation, {}, given, Words(), None, 0, Limits())
     vectors = np.zeros((3, 2), dtype=np.float32)
     with pytest.raises(UserError, match="train part holds no anomaly"):
         logistic(vectors, np.zeros(3, dtype=np.int8), vectors)
@@ -86,8 +122,19 @@ def ours(tmp_path_factory):
 
 def test_the_last_layer_learns(ours):
     rows = list(lastlayer.run(ours, blocks(60, 3), 0, {"resamples": 100, "epochs": 30, "events": 6}))
-    assert by(rows, "pr_auc")[""] > 2 * by(rows, "prevalence")[""]
+    areas = by(rows, "pr_auc")
+    assert areas[""] > 2 * by(rows, "prevalence")[""]
+    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | BASELINES
     assert {row.metric for row in rows} <= set(lastlayer.META.metrics)
+
+
+def test_an_encoder_without_layers_has_a_row_that_says_what_it_is():
+    rows = list(lastlayer.run(Words(), blocks(), 0, {"resamples": 100, "sequences": 20}))
+    areas = by(rows, "pr_auc")
+    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | BASELINES
+    assert areas[""] == areas[lastlayer.LOGISTIC_MEANS] == 1
+    note = next(row.note for row in rows if row.condition == "" and row.metric == "f1")
+    assert "no layers" in note and lastlayer.LOGISTIC_MEANS in note and "trained on 20 of 24 sequences" in note
 
 
 def test_lanobert_judges_one_text_of_a_template_where_there_are_too_many(ours):

@@ -2,10 +2,15 @@ import numpy as np
 import pytest
 
 from logfm.errors import UserError
+from logfm.evaluation.anomaly import heads
 from logfm.evaluation.tasks import transfer
-from tests.evaluation.anomaly.samples import Tfidf, Words, blocks, by, data
+from tests.evaluation.anomaly.samples import BASELINES, Tfidf, Words, blocks, by, data, unlike
 
 OPTIONS = {"resamples": 100}
+
+
+def of_encoders(areas):
+    return {name: area for name, area in areas.items() if not name.startswith("baseline ")}
 
 
 def two(words="broken", options=None):
@@ -23,7 +28,7 @@ def two(words="broken", options=None):
 
 def test_pairs_and_the_training_source_itself():
     rows = list(transfer.run(Words(), two(), 0, OPTIONS))
-    areas = by(rows, "pr_auc")
+    areas = of_encoders(by(rows, "pr_auc"))
     assert set(areas) == {""} | {
         f"{head}, {pair}"
         for head in ("nearest", "logistic")
@@ -31,7 +36,54 @@ def test_pairs_and_the_training_source_itself():
     }
     across = [area for name, area in areas.items() if ">" in name]
     assert areas[""] == pytest.approx(np.mean(across)) and areas["nearest, within first"] == 1
-    assert rows[-1].condition == "" and len(rows[-1].replicates) == 100
+    (mean,) = (row for row in rows if row.condition == "")
+    assert len(mean.replicates) == 100 and mean.note == "the mean of 4 pairs and heads"
+    assert {row.metric for row in rows} <= set(transfer.META.metrics)
+
+
+def test_detectors_without_an_encoder_cross_over_too():
+    areas = by(transfer.run(Words(), two(), 0, OPTIONS | {"heads": ("nearest",)}), "pr_auc")
+    assert {name for name in areas if name.startswith("baseline ")} == BASELINES | {
+        f"{name}, {pair}"
+        for name in BASELINES
+        for pair in ("within first", "first>second", "within second", "second>first")
+    }
+    for name in BASELINES:
+        assert areas[name] == pytest.approx((areas[f"{name}, first>second"] + areas[f"{name}, second>first"]) / 2)
+    assert areas["baseline new-template"] == 1 and areas["baseline length"] < 0.5
+    # A pair that the encoder's heads were not measured on has no part in a mean that stands beside theirs.
+    one = by(transfer.run(Words(), two(), 0, OPTIONS | {"pairs": ("first>second",)}), "pr_auc")
+    assert one["baseline ngram"] == one["baseline ngram, first>second"]
+
+
+def test_copies_are_counted_for_each_pair_and_left_out():
+    given = two()
+    groups = {f"other-g{number}" for number in range(0, 40, 4)}
+    given = unlike(given, [[row for row, group in enumerate(given.groups) if group in groups]])
+    rows = list(transfer.run(Words(), given, 0, OPTIONS | {"heads": ("nearest",)}))
+    copies = by(rows, "copies")
+    # Of the second source 15 blocks are abnormal in other words, and 10 normal ones have words of their own.
+    assert copies["first>second"] == pytest.approx(35 / 60) and copies["second>first"] == pytest.approx(45 / 60)
+    assert (
+        set(copies)
+        == set(by(rows, "known_events"))
+        == {"within first", "within second", "first>second", "second>first"}
+    )
+    left = {row.condition: row for row in rows if row.metric == "pr_auc" and row.condition.endswith("no copies")}
+    assert left["nearest, first>second, no copies"].count == 25 and "nearest, second>first, no copies" not in left
+    assert left["no copies"].value == left["nearest, first>second, no copies"].value and left["no copies"].judged
+    assert left["no copies"].note == "the mean of 1 of 2 pairs and heads"
+    assert "baseline new-template, no copies" in left
+
+
+def test_a_head_that_saw_the_test_has_no_part_in_the_mean(monkeypatch):
+    def conad(case, vectors, seed, options):
+        return [heads.Judged("mean vector", *(-part.labels.astype(float) for part in (case.validation, case.test)))]
+
+    monkeypatch.setattr(heads, "_conad", conad)
+    options = OPTIONS | {"pairs": ("first>second",), "heads": ("nearest", "conad"), "baselines": False}
+    areas = by(transfer.run(Words(), two(), 0, options), "pr_auc")
+    assert areas["conad, first>second"] < areas["nearest, first>second"] == areas[""]
 
 
 def test_nothing_of_the_test_source_is_fitted():
@@ -51,7 +103,8 @@ def test_nothing_of_the_test_source_is_fitted():
 def test_drift_over_periods():
     given = blocks(120, 4)
     rows = list(transfer.run(Words(), given, 0, OPTIONS | {"heads": ("nearest",), "periods": 3}))
-    assert set(by(rows, "pr_auc")) == {"", "nearest, period 1>2", "nearest, period 1>3"}
+    assert set(of_encoders(by(rows, "pr_auc"))) == {"", "nearest, period 1>2", "nearest, period 1>3"}
+    assert "baseline length, period 1>2" in by(rows, "pr_auc")
     assert by(rows, "pr_auc")["nearest, period 1>3"] == 1
     late = blocks(120, 4)
     late.texts[480:] = [f"upgraded {text}" for text in late.texts[480:]]
@@ -63,7 +116,7 @@ def test_each_source_trains_before_one_trains_again():
     given = two()
     given.sources[:] = [f"s{int(group.split('g')[1]) % 3}" for group in given.groups]
     rows = list(transfer.run(Words(), given, 0, OPTIONS | {"most_pairs": 3, "heads": ("nearest",)}))
-    pairs = [name for name in by(rows, "pr_auc") if ">" in name]
+    pairs = [name for name in of_encoders(by(rows, "pr_auc")) if ">" in name]
     assert pairs == ["nearest, s0>s1", "nearest, s1>s2", "nearest, s2>s0"]
 
 

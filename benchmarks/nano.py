@@ -1,0 +1,79 @@
+"""`nano`, the encoder that ships, from data to package.
+
+Usage: python -m benchmarks.nano DATA --wheels WHEELS --out OUT [--minutes 95] [--contrast-minutes 40]
+Corpus and canaries (benchmarks/nano_data.py), tokenizer, masked tokens (configs/pretrain/nano.yaml), pairs of views
+(configs/pretrain/nano-contrast.yaml), memorisation audit; OUT/encoder is what they end in. Finished stages are used
+again, and a training that was killed goes on. `--ship RESULTS` then writes pretrain/nano with graph and card; RESULTS is
+the results.csv of `logfm eval run` over OUT/encoder.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from benchmarks import memorisation, nano_data
+from logfm.configs import load
+from logfm.configs.schema.pretrain import PretrainConfig
+from logfm.configs.schema.tokenizer import TokenizerConfig
+from logfm.corpus import Corpus
+from logfm.pretrain import export_checkpoint, load_encoder, pretrain
+from logfm.pretrain.export import Extras
+from logfm.pretrain.shipped import SHIPPED
+from logfm.tokenizer import train as train_tokenizer
+
+TOKENIZER = TokenizerConfig(vocab_size=8192, sample_bytes=64 << 20)
+LICENCE = "Apache-2.0"
+
+
+def train(out: Path, minutes: float, contrast_minutes: float) -> None:
+    """Tokenizer and both stages."""
+    corpus = Corpus.open(out / "corpus")
+    train_tokenizer(corpus, out / "tokenizer", TOKENIZER)
+    first, second = out / "masked", out / "contrast"
+    places = [f"corpus={corpus.path}", f"tokenizer={out / 'tokenizer'}", f"out={first}", f"train.minutes={minutes}"]
+    pretrain(load(PretrainConfig, "pretrain/nano", [*places, "data.view=near", "data.source_events=8000"]))
+    start = first / "encoder"
+    places = [f"corpus={corpus.path}", f"tokenizer={start}", f"start.encoder={start}", f"out={second}"]
+    pretrain(load(PretrainConfig, "pretrain/nano-contrast", [*places, f"train.minutes={contrast_minutes}"]))
+
+
+def audit(out: Path) -> None:
+    """What the finished encoder remembers of the canaries."""
+    encoder = load_encoder(out / "contrast" / "encoder")
+    document = memorisation.measure(encoder, json.loads((out / "canaries" / "canaries.json").read_bytes()), seed=2)
+    originals = out / "originals.txt"
+    found = memorisation.originals_in(Corpus.open(out / "corpus"), originals) if originals.is_file() else None
+    (out / "audit.json").write_text(json.dumps(document | {"originals_found": found}, indent=1) + "\n")
+
+
+def ship(out: Path, results: Path) -> None:
+    """Write the encoder into the package."""
+    extras = Extras(int8=True, half=True, results=results, audit=out / "audit.json", licence=LICENCE)
+    export_checkpoint(out / "contrast" / "encoder", out / "package", extras)
+    shutil.rmtree(SHIPPED, ignore_errors=True)
+    shutil.copytree(out / "package", SHIPPED)
+
+
+def main() -> None:
+    """Do what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--wheels", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=95, help="of the stage of masked tokens")
+    parser.add_argument("--contrast-minutes", type=float, default=40)
+    parser.add_argument("--ship", type=Path, metavar="RESULTS", help="results.csv of the evaluation")
+    arguments = parser.parse_args()
+    out = arguments.out
+    if arguments.ship is not None:
+        ship(out, arguments.ship)
+        return
+    if not (out / "corpus").is_dir():
+        nano_data.make(arguments.data, arguments.wheels, out)
+    train(out, arguments.minutes, arguments.contrast_minutes)
+    audit(out)
+
+
+if __name__ == "__main__":
+    main()
