@@ -2,9 +2,9 @@
 
 Usage: python -m benchmarks.nano DATA --wheels WHEELS --out OUT [--minutes 95] [--contrast-minutes 40]
 Corpus and canaries (benchmarks/nano_data.py), tokenizer, masked tokens (configs/pretrain/nano.yaml), pairs of views
-(configs/pretrain/nano-contrast.yaml), memorisation audit; OUT/encoder is what they end in. Finished stages are used
-again, and a training that was killed goes on. `--ship RESULTS` then writes pretrain/nano with graph and card; RESULTS is
-the results.csv of `logfm eval run` over OUT/encoder.
+(configs/pretrain/nano-contrast.yaml), memorisation audit; OUT/contrast/encoder is what they end in. Finished stages are
+used again, and a training that was killed goes on. `--ship RESULTS` then writes pretrain/nano with graph and card;
+RESULTS is the results.csv of `logfm eval run` over that encoder.
 """
 
 import argparse

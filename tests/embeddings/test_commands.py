@@ -92,8 +92,6 @@ def test_cuts_are_told(tmp_path, minilm_folder):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--encoder", "nano"), "does not ship yet"),
-        ((), "does not ship yet"),
         (("--encoder", "py:letters_module:encoder", "--kind", "tree"), "--kind"),
         (("--encoder", "py:letters_module:encoder", "--truncation", "tail"), "--truncation"),
     ],

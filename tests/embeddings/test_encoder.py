@@ -16,7 +16,6 @@ from tests.embeddings.samples import log_lines
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("nano", "does not ship yet"),
         ("/no/such/folder", "no such encoder"),
         ("stt:model", "no such encoder"),
         ("st:/no/such/folder", "no such model"),
@@ -33,6 +32,18 @@ def test_a_wrong_uri_is_the_users_mistake_in_one_line(uri, words):
         LogEncoder.load(uri)
     assert words in str(found.value)
     assert "\n" not in str(found.value)
+
+
+def test_the_shipped_encoder_goes_by_its_name(encoder_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("logfm.pretrain.shipped.SHIPPED", encoder_folder)
+    monkeypatch.chdir(tmp_path)
+    # A folder of that name is another encoder, and needs a path.
+    (tmp_path / "nano").mkdir()
+    encoder = LogEncoder.load("nano")
+    assert encoder.name == "nano" and encoder.hash == LogEncoder.load(encoder_folder).hash
+    monkeypatch.setattr("logfm.pretrain.shipped.SHIPPED", tmp_path / "gone")
+    with pytest.raises(UserError, match="this installation has no nano"):
+        LogEncoder.load("nano")
 
 
 def test_an_empty_folder_is_no_encoder(tmp_path):
