@@ -153,12 +153,12 @@ def _retrieval(
 def _meaning(
     known: Registry, spec: DataSpec, folder: Path | None, caps: Mapping[str, int], seed: int
 ) -> dict[str, Any]:
-    from logfm.evaluation.tasks.meaning import asked
+    from logfm.evaluation.tasks.meaning import questions
 
-    texts, sentences, rows, classes = asked(known.load(spec, folder, spec.most_rows), caps.get("queries"), seed)
-    events = {str(row): text for row, text in enumerate(texts)}
-    relevant = {f"q{row}": {str(one): 1 for one in np.flatnonzero(classes == classes[row])} for row in rows.tolist()}
-    return _split(events, {f"q{row}": sentences[row] for row in rows.tolist()}, relevant)
+    found = questions(known.load(spec, folder, spec.most_rows), caps.get("queries"), seed)
+    events = {str(row): text for row, text in enumerate(found.texts)}
+    relevant = {f"q{row}": {str(one): 1 for one in np.flatnonzero(ours)} for row, ours in enumerate(found.relevant)}
+    return _split(events, {f"q{row}": sentence for row, sentence in enumerate(found.sentences)}, relevant)
 
 
 def _split(

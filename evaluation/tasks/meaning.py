@@ -106,20 +106,6 @@ def questions(data: Data, most: int | None, seed: int) -> Search:
     return Search(texts, rows, [sentences[one] for one in asked], of[asked], answers[classes[asked]], filled)
 
 
-def asked(data: Data, most: int | None, seed: int) -> tuple[list[str], list[str], Rows, Rows]:
-    """The questions with one description an event: the different events, what each is asked by (""), which of them are
-    asked (rows), and the query that each answers (-1: none). Of several descriptions of one event the first counts.
-    """
-    found = questions(data, most, seed)
-    numbers = np.unique(found.own, return_index=True)[1]
-    sentences, classes = [""] * len(found.texts), np.full(len(found.texts), -1, dtype=np.int64)
-    for number in numbers[::-1]:
-        classes[found.relevant[number]] = number
-    for number in numbers:
-        sentences[found.own[number]], classes[found.own[number]] = found.sentences[number], number
-    return found.texts, sentences, found.own[numbers], classes
-
-
 def _events(texts: list[str], described: list[str]) -> Rows:
     """Different events: of equal ones the first with a description."""
     order = np.argsort([not one for one in described], kind="stable")

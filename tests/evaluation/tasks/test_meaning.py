@@ -82,13 +82,6 @@ def test_an_event_answers_each_of_its_descriptions(scores, knows):
     assert not asked.filled.any()
 
 
-def test_what_holds_one_description_an_event_asks_the_same(described):
-    asked = meaning.questions(described, 3, 0)
-    texts, sentences, rows, classes = meaning.asked(described, 3, 0)
-    assert texts == asked.texts and [sentences[row] for row in rows] == asked.sentences
-    assert all(((classes == classes[row]) == mine).all() for row, mine in zip(rows, asked.relevant, strict=True))
-
-
 def test_tfidf_is_fitted_on_events(scores, described):
     assert scores(meaning, Tfidf("TF-IDF", "letters"), described)[""]["map"].value > 0.5
 
