@@ -22,7 +22,7 @@ from logfm.pretrain.export import Extras
 from logfm.pretrain.shipped import SHIPPED
 from logfm.tokenizer import train as train_tokenizer
 
-TOKENIZER = TokenizerConfig(vocab_size=8192, sample_bytes=64 << 20)
+TOKENIZER = TokenizerConfig(vocab_size=8192)
 LICENCE = "Apache-2.0"
 
 
