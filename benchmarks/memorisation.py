@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ahocorasick_rs import AhoCorasick
 
 from logfm.corpus import Corpus
 from logfm.errors import UserError
@@ -137,12 +138,17 @@ def by_count(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def originals_in(corpus: Corpus, path: Path) -> int:
-    """How many of a file's identifiers, one a line, stand anywhere in a corpus's texts."""
-    wanted = {line for line in path.read_text(encoding="utf-8").splitlines() if line}
-    found: set[str] = set()
+    """How many of a file's identifiers, one a line, stand in a corpus's texts between characters that are no letter or
+    digit, whatever their case.
+    """
+    wanted = sorted({line.lower() for line in path.read_text(encoding="utf-8").splitlines() if line})
+    finder = AhoCorasick(wanted)
+    found: set[int] = set()
     for batch in corpus.batches(["text"]):
-        whole = "\n".join(batch["text"].to_pylist())
-        found |= {one for one in wanted - found if one in whole}
+        whole = "\n".join(batch["text"].to_pylist()).lower()
+        for number, start, stop in finder.find_matches_as_indexes(whole, overlapping=True):
+            if not whole[max(0, start - 1) : start].isalnum() and not whole[stop : stop + 1].isalnum():
+                found.add(number)
     return len(found)
 
 

@@ -16,13 +16,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 
 from benchmarks import nano_messages
 from benchmarks.memorisation import plant
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus import build
-from logfm.corpus.anonymize import read_key, write_key
+from logfm.corpus.anonymize import collect, read_key, resolve, write_key
+from logfm.corpus.anonymize.collecting import COLUMNS
+from logfm.corpus.events import Event
+from logfm.corpus.read import read_events
+from logfm.corpus.shards import event_batch, in_batches
 from logfm.corpus.simulate import simulate_sessions
 
 LICENCES = (
@@ -85,6 +90,16 @@ def _copy(path: Path, folder: Path) -> None:
     shutil.copy2(path, folder / path.name)
 
 
+def originals(raw: Path) -> list[str]:
+    """The names in the real logs that anonymisation replaces wherever they stand."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for some in in_batches(one for one in read_events([str(raw)], CorpusConfig()) if isinstance(one, Event)):
+            yield event_batch(some, COLUMNS)
+
+    return sorted(resolve(collect(batches())).literals)
+
+
 def make(data: Path, wheels: Path, out: Path, sessions: int = 300) -> None:
     """Stage, simulate, plant, build."""
     stage(data, out / "raw")
@@ -99,6 +114,7 @@ def make(data: Path, wheels: Path, out: Path, sessions: int = 300) -> None:
     inputs = [out / "raw", out / "messages", out / "canaries" / "canaries.log", out / "sim" / "logs"]
     config = CorpusConfig(dedup=("exact", "near"), licences=LICENCES)
     manifest = build([str(path) for path in inputs], out / "corpus", config, key=read_key(out / "key"))
+    (out / "originals.txt").write_text("".join(f"{name}\n" for name in originals(out / "raw")), encoding="utf-8")
     for name, source in sorted(manifest.metrics["sources"].items()):
         print(f"{name}: {source['events']} events, {source['bytes'] / 1e6:.1f} MB, {source['distinct']} distinct")
 
