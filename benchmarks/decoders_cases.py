@@ -52,7 +52,7 @@ def kept_cases(config: CasesConfig, seed: int, models: Models | None, folder: Pa
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, orjson.dumps(asdict(found)))
     document = orjson.loads(path.read_bytes())
-    slots = [Slot(one["name"], one["kind"], tuple(one["labels"])) for one in document["grammar"]["slots"]]
+    slots = [Slot(**one | {"labels": tuple(one["labels"])}) for one in document["grammar"]["slots"]]
     return CaseSet(**{**document, "grammar": Grammar(tuple(slots)), "cases": tuple(map(_case, document["cases"]))})
 
 

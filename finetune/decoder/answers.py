@@ -23,6 +23,8 @@ class Slot:
     kind: Literal["one", "set", "text"]
     labels: tuple[str, ...] = ()
     """What may stand there; a text is free."""
+    empty: bool = False
+    """Whether a set may have no label: only where a training case's has none."""
 
 
 @dataclass(frozen=True)

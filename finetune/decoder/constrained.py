@@ -1,12 +1,12 @@
 """Decoding under the answers' grammar: at every place only what leads to a label, with the labels' probabilities.
 
-The probability of a label is the product of those of its tokens, each among the tokens that lead to some label there:
-all labels' are computed in one pass over the tree that their tokens make. A set is written label by label, in the
+The probability of a label is what the model gives its tokens of all that could be written, divided by what it gives all
+labels: they are computed in one pass over the tree that their tokens make. A set is written label by label, in the
 grammar's order: each step chooses a label that may still come, then whether another one follows.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,7 +24,7 @@ class Node:
     """A place in a tree of options: what may follow, or at a leaf what was chosen."""
 
     children: dict[int, "Node"] = field(default_factory=dict)
-    label: str | None = None
+    label: str = ""
 
 
 @dataclass
@@ -57,7 +57,7 @@ def choose_one(
     With a threshold the second of two labels is chosen where its probability lies above it.
     """
     ways = {label: prompter.label(label, first=True) for label in slot.labels}
-    found = score(session, tree([([*tokens, *closing], label) for label, tokens in ways.items()]))
+    found = score(session, tree(_options(ways, closing)))
     labels: list[tuple[str, ...]] = [(_chosen(row, slot, threshold),) for row in found.values()]
     return Decided(
         labels, [found[row] for row in range(session.size)], [[*ways[label], *closing] for label, *_ in labels]
@@ -71,7 +71,8 @@ def choose_set(session: Session, prompter: Prompter, slot: Slot, closing: Tokens
     laters = {label: prompter.label(label, first=False) for label in slot.labels}
     comma = _common([*laters.values()])
     laters = {label: way[len(comma) :] for label, way in laters.items()}
-    ways[NONE] = prompter.label(NONE, first=True)
+    if slot.empty:
+        ways[NONE] = prompter.label(NONE, first=True)
     unseen = [dict.fromkeys(slot.labels, -math.inf) for _ in range(size)]
     found = Decided([()] * size, unseen, [[] for _ in range(size)])
     running = list(range(size))
@@ -79,8 +80,7 @@ def choose_set(session: Session, prompter: Prompter, slot: Slot, closing: Tokens
         scores = score(session, tree(_options(ways, comma, closing)), running)
         _write(session, found, {row: ways[_next(one, slot, found, row)] for row, one in scores.items()})
         open_ = [row for row in running if comma and found.labels[row] and found.labels[row][-1] != slot.labels[-1]]
-        ends = score(session, tree([(comma, "more"), (closing, "end")]), open_) if open_ else {}
-        more = {row for row, one in ends.items() if one["more"] > one["end"]}
+        more = {row for row in open_ if session.logits[row, comma[0]] > session.logits[row, closing[0]]}
         _write(session, found, {row: comma if row in more else closing for row in running})
         running, ways = sorted(more), laters
     return found
@@ -110,63 +110,49 @@ def choose_text(session: Session, prompter: Prompter, closing: Tokens, barred_V:
 
 
 def score(session: Session, root: Node, rows: Sequence[int] | None = None) -> dict[int, dict[str, float]]:
-    """For each of these texts, all by default, the natural logarithms of all labels' probabilities: they sum to one."""
+    """For each of these texts, all by default, the natural logarithms of all labels' probabilities: they sum to one.
+
+    What a label's tokens have of the whole vocabulary is multiplied, and divided by what all labels have together:
+    dividing at every fork instead would favour labels that share little with others.
+    """
     rows = range(session.size) if rows is None else rows
     tokens: Tokens = []
     parents: list[int] = []
-    forks: list[tuple[int, Node]] = [(-1, root)]
-    for place, node in forks:
-        for way, child in _ways(node):
-            if child.label is None:
-                at = place
-                for token in way:
-                    tokens.append(token)
-                    parents.append(at)
-                    at = len(tokens) - 1
-                forks.append((at, child))
+    places: list[tuple[int, Node]] = [(-1, root)]
+    for place, node in places:
+        for token, child in node.children.items():
+            if child.children:
+                tokens.append(token)
+                parents.append(place)
+                places.append((len(tokens) - 1, child))
     states = session.branches(tokens, parents, rows) if tokens else None
     reached = {id(root): torch.zeros(len(rows))}
-    found: dict[int, dict[str, float]] = {row: {} for row in rows}
-    for place, node in forks:
-        ways = list(node.children)
+    found: dict[str, torch.Tensor] = {}
+    for place, node in places:
         if states is None or place < 0:
-            logits = session.logits[list(rows)][:, ways]
+            logits = session.logits[list(rows)]
         else:
-            logits = session.some(states[:, place], ways)
-        shares = torch.log_softmax(logits, 1).cpu() + reached[id(node)][:, None]
-        for number, (_, child) in enumerate(_ways(node)):
-            if child.label is None:
-                reached[id(child)] = shares[:, number]
-                continue
-            for row, value in zip(rows, shares[:, number].tolist(), strict=True):
-                found[row][child.label] = _sum(found[row].get(child.label, -math.inf), value)
-    return found
+            logits = session.following(states[:, place])
+        shares = (logits[:, list(node.children)] - logits.logsumexp(1, keepdim=True)).cpu() + reached[id(node)][:, None]
+        for child, share in zip(node.children.values(), shares.T, strict=True):
+            if child.children:
+                reached[id(child)] = share
+            else:
+                found[child.label] = torch.logaddexp(found[child.label], share) if child.label in found else share
+    values = torch.stack([*found.values()], 1).log_softmax(1).tolist()
+    return {row: dict(zip(found, one, strict=True)) for row, one in zip(rows, values, strict=True)}
 
 
-def _ways(node: Node) -> Iterator[tuple[Tokens, Node]]:
-    """From a place to the next places where there is something to choose, or to leaves."""
-    for token, child in node.children.items():
-        way = [token]
-        while len(child.children) == 1:
-            token, child = next(iter(child.children.items()))
-            way.append(token)
-        yield way, child
-
-
-def _options(ways: dict[str, Tokens], comma: Tokens, closing: Tokens) -> list[Option]:
-    """Labels; one that begins another (T1059, T1059.001) with what may stand behind it."""
-    found: list[Option] = []
-    for label, way in ways.items():
-        begins = any(other[: len(way)] == way for name, other in ways.items() if name != label)
-        found += [([*way, *end], label) for end in (comma, closing) if end] if begins else [(way, label)]
-    return found
+def _options(ways: dict[str, Tokens], *ends: Tokens) -> list[Option]:
+    """Labels with what may stand behind them: it tells one from another that it begins (T1059, T1059.001)."""
+    return [([*way, *end[:1]], label) for label, way in ways.items() for end in ends if end]
 
 
 def _next(scores: dict[str, float], slot: Slot, found: Decided, row: int) -> str:
     """The likeliest label behind those that a text has, noted in what was found."""
     written, highest = found.labels[row], found.logprobs[row]
     after = slot.labels.index(written[-1]) + 1 if written else 0
-    values = {label: scores[label] for label in (*slot.labels[after:], *(() if written else (NONE,)))}
+    values = {label: scores[label] for label in (*slot.labels[after:], *((NONE,) if slot.empty and not written else ()))}
     most = max(values.values())
     total = most + math.log(sum(math.exp(value - most) for value in values.values()))
     for label in values.keys() & highest.keys():
@@ -186,12 +172,6 @@ def _chosen(row: dict[str, float], slot: Slot, threshold: float | None) -> str:
     if threshold is None:
         return max(slot.labels, key=lambda label: row[label])
     return slot.labels[int(math.exp(row[slot.labels[1]]) > threshold)]
-
-
-def _sum(one: float, other: float) -> float:
-    """Logarithm of the sum of two probabilities."""
-    high, low = max(one, other), min(one, other)
-    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
 def _common(ways: Sequence[Tokens]) -> Tokens:

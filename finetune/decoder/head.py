@@ -108,7 +108,7 @@ class DecoderHead:
         require("peft", "decoder")
         try:
             kept = orjson.loads((folder / HEAD).read_bytes())
-            grammar = Grammar(tuple(Slot(one["name"], one["kind"], tuple(one["labels"])) for one in kept["grammar"]))
+            grammar = Grammar(tuple(Slot(**one | {"labels": tuple(one["labels"])}) for one in kept["grammar"]))
             shots = tuple(_case(one) for one in kept["shots"])
             config, threshold, known = kept["config"], kept["threshold"], kept["base_hash"]
         except FileNotFoundError:

@@ -86,20 +86,23 @@ def answer(events: Sequence[Labelled], made: Answering, counts: Counts) -> Answe
 
 
 def grammar_of(cases: Iterable[Case], task: Task) -> Grammar:
-    """The lines of an answer with the labels that some cases have, sorted: give it training cases to decode with."""
+    """The lines of an answer with the labels that some cases have, sorted: give it training cases to decode with.
+
+    A set may be empty where a case's is.
+    """
     found: dict[str, set[str]] = {}
+    empty: set[str] = set()
     for case in cases:
         for name, labels in case.answer.items():
             found.setdefault(name, set()).update(labels)
+            empty.update(() if labels else (name,))
     fixed = {VERDICT: (NORMAL, SUSPICIOUS)}
-    return Grammar(
-        tuple(
-            slot
-            if slot.kind == "text"
-            else Slot(slot.name, slot.kind, fixed.get(slot.name) or tuple(sorted(found.get(slot.name, ()))))
-            for slot in _SLOTS[task]
-        )
-    )
+
+    def filled(slot: Slot) -> Slot:
+        labels = fixed.get(slot.name) or tuple(sorted(found.get(slot.name, ())))
+        return slot if slot.kind == "text" else Slot(slot.name, slot.kind, labels, slot.name in empty)
+
+    return Grammar(tuple(map(filled, _SLOTS[task])))
 
 
 def _reason(events: Sequence[Labelled], techniques: Sequence[str], attack: Attack) -> str:

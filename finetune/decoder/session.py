@@ -51,7 +51,7 @@ class Session:
             use_cache=True,
         ).last_hidden_state[:, -1]
         self.length_B = self.length_B + seen_BL.sum(1)
-        found = self.model.get_output_embeddings()(states).float()
+        found = self.following(states)
         fed = torch.tensor([bool(row) for row in rows], device=device)[:, None]
         self.logits_BV = found if self.logits_BV is None else torch.where(fed, found, self.logits_BV)
 
@@ -71,11 +71,10 @@ class Session:
             raise LogfmError("a session without text has no logits")
         return self.logits_BV
 
-    def some(self, states_BD: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-        """Logits of these tokens only, float32 (B, n)."""
-        output = self.model.get_output_embeddings()
-        bias = None if output.bias is None else output.bias[tokens]
-        return torch.nn.functional.linear(states_BD, output.weight[tokens], bias).float()
+    def following(self, states_BD: torch.Tensor) -> torch.Tensor:
+        """Logits of what comes behind these states, float32 (B, V)."""
+        found: torch.Tensor = self.model.get_output_embeddings()(states_BD)
+        return found.float()
 
     @torch.no_grad()
     def branches(self, tokens: Tokens, parents: Sequence[int], rows: Sequence[int] | None = None) -> torch.Tensor:

@@ -44,7 +44,7 @@ def read_cases(path: Path) -> CaseSet:
 
 
 def _slot(row: dict[str, Any]) -> Slot:
-    return Slot(row["name"], row["kind"], tuple(row["labels"]))
+    return Slot(**row | {"labels": tuple(row["labels"])})
 
 
 def _case(row: dict[str, Any]) -> Case:

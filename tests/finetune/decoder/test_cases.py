@@ -1,6 +1,7 @@
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -276,6 +277,8 @@ def test_grammar_holds_the_labels_of_the_cases_it_is_given(tmp_path):
     found = cases(config("triage", rule_tests(tmp_path), attack=attack)).cases
     assert grammar_of(found[:1], "triage").slots[0].labels == ("access",)
     assert grammar_of([], "chunks").slots[0].labels == ("normal", "suspicious")
+    sets = [replace(found[0], answer={"techniques": labels}) for labels in (("T1003",), ())]
+    assert [grammar_of(some, "text").slots[0].empty for some in (sets[:1], sets)] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from logfm.configs.schema.decoder import BaseModelConfig, DecodingConfig
-from logfm.finetune.decoder.answers import Case, Grammar
+from logfm.finetune.decoder.answers import Case, Grammar, Slot
 from logfm.finetune.decoder.generating import Generator, Prediction, best_threshold
 from logfm.finetune.decoder.models import Base, open_base
 from logfm.finetune.decoder.parsing import parse
@@ -30,6 +30,12 @@ def _prompter(base: Base, grammar: Grammar) -> Prompter:
     return Prompter(base.tokenizer, TEMPLATE, grammar, 400, (), 6)
 
 
+def _plainly(base: Base, prompt: list[int], way: list[int]) -> float:
+    """The logarithm of a continuation's probability, from a plain forward."""
+    shares = base.model(torch.tensor([prompt + way])).logits[0].float().log_softmax(-1)
+    return sum(float(shares[len(prompt) + place - 1, token]) for place, token in enumerate(way))
+
+
 def test_two_labels_have_their_exact_probabilities(base: Base, verdicts: Maker) -> None:
     prompter = _prompter(base, CHUNKS)
     cases = verdicts(6, 0)
@@ -38,11 +44,11 @@ def test_two_labels_have_their_exact_probabilities(base: Base, verdicts: Maker) 
         logprobs = one.logprobs["verdict"]
         assert sum(map(math.exp, logprobs.values())) == pytest.approx(1, abs=1e-5)
         prompt = prompter.prefix + prompter.prompt(case).tokens + prompter.opening(0)
-        logits = base.model(torch.tensor([prompt])).logits[0, -1].float()
-        normal, suspicious = (prompter.label(label, first=True)[0] for label in ("normal", "suspicious"))
-        assert logprobs["suspicious"] - logprobs["normal"] == pytest.approx(
-            float(logits[suspicious] - logits[normal]), abs=1e-4
+        normal, suspicious = (
+            _plainly(base, prompt, [*prompter.label(label, first=True), prompter.end])
+            for label in ("normal", "suspicious")
         )
+        assert logprobs["suspicious"] - logprobs["normal"] == pytest.approx(suspicious - normal, abs=1e-4)
 
 
 @pytest.mark.parametrize("grammar", [CHUNKS, TECHNIQUES, TRIAGE], ids=["chunks", "techniques", "triage"])
@@ -69,28 +75,31 @@ def test_constrained_answers_parse_strictly(base: Base, verdicts: Maker) -> None
             assert parse(one.raw, grammar, "strict").answer == one.answer
 
 
-def test_a_label_of_several_tokens_has_the_probability_of_the_grammar(base: Base, verdicts: Maker) -> None:
-    """Against the plain forward of every answer, restricted to the grammar step by step."""
-    grammar = Grammar((TRIAGE.slots[1],))
+def test_a_label_of_several_tokens_has_the_models_probability(base: Base, verdicts: Maker) -> None:
+    """Against the plain forward of every answer: how labels share their tokens makes no difference."""
+    grammar = Grammar((Slot("technique", "one", ("T1003", "T1059", "T1059.001", "T1484", "none")),))
     prompter = _prompter(base, grammar)
     case = verdicts(1, 3)[0]
     (found,) = Generator(base.model, prompter, DecodingConfig()).predict([case], "constrained", 100)
-    ways = {label: [*prompter.label(label, first=True), prompter.end] for label in grammar.slots[0].labels}
     prompt = prompter.prefix + prompter.prompt(case).tokens + prompter.opening(0)
-    for label, way in ways.items():
-        logprob = 0.0
-        for place, token in enumerate(way):
-            allowed = sorted({other[place] for other in ways.values() if other[:place] == way[:place]})
-            logits = base.model(torch.tensor([prompt + way[:place]])).logits[0, -1].float()
-            logprob += float(logits[allowed].log_softmax(0)[allowed.index(token)])
-        assert found.logprobs["technique"][label] == pytest.approx(logprob, abs=1e-4)
+    labels = grammar.slots[0].labels
+    wanted = torch.tensor(
+        [_plainly(base, prompt, [*prompter.label(label, first=True), prompter.end]) for label in labels]
+    )
+    for label, logprob in zip(labels, wanted.log_softmax(0).tolist(), strict=True):
+        assert found.logprobs["technique"][label] == pytest.approx(logprob, abs=1e-3)
 
 
-def test_sets_come_in_order_without_repeats_and_may_be_empty(base: Base, verdicts: Maker) -> None:
-    slot = TECHNIQUES.slots[0]
-    found = Generator(base.model, _prompter(base, TECHNIQUES), DecodingConfig(reason_tokens=3)).predict(
+@pytest.mark.parametrize("empty", [True, False])
+def test_sets_come_in_order_without_repeats_and_are_empty_where_that_occurs(
+    base: Base, verdicts: Maker, empty: bool
+) -> None:
+    # So long that a model that knows nothing would rather write none.
+    slot = Slot("techniques", "set", ("T1003.001 of several", "T1059.001 of several"), empty)
+    found = Generator(base.model, _prompter(base, Grammar((slot,))), DecodingConfig()).predict(
         verdicts(40, 4), "constrained", 2_000
     )
+    assert any(one.answer["techniques"] == () for one in found if one.answer) == empty
     places = [[slot.labels.index(label) for label in one.answer["techniques"]] for one in found if one.answer]
     assert all(one == sorted(set(one)) for one in places)
     assert all(set(one.logprobs["techniques"]) == set(slot.labels) for one in found)
