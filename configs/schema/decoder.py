@@ -86,6 +86,10 @@ class DecoderTrainingConfig(Config):
     balanced: bool = False
     """Whether a case counts the more the rarer its answer in the first slot is."""
 
+    format_weight: float = Field(default=0.1, ge=0)
+    """What those of an answer's tokens count, all together, that are the same in every answer; each slot's labels
+    count 1."""
+
 
 class PromptConfig(Config):
     """What the model reads before it answers."""

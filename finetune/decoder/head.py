@@ -76,7 +76,7 @@ class DecoderHead:
 
         start = cls.untuned(config, grammar, train, base)
         prompter = start.prompter()
-        given, cut = examples(train, prompter, config.training.balanced)
+        given, cut = examples(train, prompter, config.training)
         model = adapt(start.base, config.lora, config.seed)
         pad = prompter.end
         figures = train_adapter(model, prompter.prefix, given, config.training, pad, config.seed, folder)

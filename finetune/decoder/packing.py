@@ -22,7 +22,8 @@ class Example:
     tokens: list[int]
     answer: int
     """Where the answer begins in `tokens`."""
-    weight: float = 1.0
+    weights: list[float]
+    """What each of the answer's tokens counts."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,30 @@ class Batch:
     """Flat places (row · L + column) of the states that predict an answer's token, int64."""
     targets_N: torch.Tensor
     weights_N: torch.Tensor
-    """An example's weight, divided among its answer's tokens, float32."""
+    """What each counts, float32."""
 
 
-def examples(cases: Sequence[Case], prompter: Prompter, balanced: bool = False) -> tuple[list[Example], int]:
+def examples(cases: Sequence[Case], prompter: Prompter, config: DecoderTrainingConfig) -> tuple[list[Example], int]:
     """Tokens of cases with their answers, and how many lost the end of their text.
+
+    What a slot's labels are counts one, however many tokens they have; what is the same in every answer counts
+    `config.format_weight` in all.
 
     Raises:
         UserError: a case has a label that the grammar doesn't know.
     """
     _check(cases, prompter.grammar)
-    weights = _weights(cases, prompter.grammar.slots[0].name) if balanced else [1.0] * len(cases)
+    weights = _weights(cases, prompter.grammar.slots[0].name) if config.balanced else [1.0] * len(cases)
     found, cut = [], 0
     for case, weight in zip(cases, weights, strict=True):
         prompt = prompter.prompt(case)
-        answer = prompter.answer(case.answer)
-        found.append(Example([*prompt.tokens, *answer], len(prompt.tokens), weight))
+        pieces = prompter.pieces(case.answer)
+        fixed = sum(len(piece) for piece, telling in pieces if not telling)
+        shares: list[float] = []
+        for piece, telling in pieces:
+            shares += [weight / len(piece) if telling else weight * config.format_weight / fixed] * len(piece)
+        answer = [token for piece, _ in pieces for token in piece]
+        found.append(Example([*prompt.tokens, *answer], len(prompt.tokens), shares))
         cut += prompt.cut > 0
     return found, cut
 
@@ -93,7 +102,7 @@ def collate(rows: list[int], given: Sequence[Example], pad: int) -> Batch:
         answer = one.tokens[one.answer :]
         sources += [place * width + at for at in range(one.answer - 1, len(one.tokens) - 1)]
         targets += answer
-        weights += [one.weight / len(answer)] * len(answer)
+        weights += one.weights
     return Batch(
         tokens,
         rows,

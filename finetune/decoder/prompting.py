@@ -110,14 +110,20 @@ class Prompter:
 
     def answer(self, answer: Answer) -> Tokens:
         """An answer's tokens with the end, built of the pieces that decoding under the grammar chooses from."""
-        return [*self._lines(answer), self.end]
+        return [token for piece, _ in self.pieces(answer) for token in piece]
 
-    def _lines(self, answer: Answer) -> Tokens:
-        tokens: Tokens = []
-        for place, slot in enumerate(self.grammar.slots):
-            tokens += self.opening(place)
-            tokens += self._filling(slot, answer[slot.name])
-        return tokens
+    def pieces(self, answer: Answer) -> list[tuple[Tokens, bool]]:
+        """An answer's tokens in pieces, and whether a piece says what the answer is or is the same in every answer.
+
+        The token behind the labels belongs to them: it says that no further one and no sub-technique follows.
+        """
+        slots = self.grammar.slots
+        closings = [*(self.opening(place) for place in range(1, len(slots))), [self.end]]
+        found = [(self.opening(0), False)]
+        for slot, closing in zip(slots, closings, strict=True):
+            found.append(([*self._filling(slot, answer[slot.name]), *closing[:1]], True))
+            found.append((closing[1:], False))
+        return found
 
     def _filling(self, slot: Slot, labels: Sequence[str]) -> Tokens:
         if slot.kind == "text":
@@ -171,7 +177,7 @@ class Prompter:
         for number, (shot, _) in enumerate(turns):
             tokens += [token for text in _filled(holes, shot) for token in self.plain(text)]
             tokens += self._markup(pieces[2 * number + 1])
-            tokens += self._lines(shot.answer) + self._markup(pieces[2 * number + 2])
+            tokens += self.answer(shot.answer)[:-1] + self._markup(pieces[2 * number + 2])
         return tokens, holes, self._markup(pieces[-1]), self._end(ending)
 
     def _render(self, shots: int) -> tuple[str, str]:

@@ -65,7 +65,7 @@ class Adapting(lightning.LightningModule):
         self._random: torch.Tensor | None = None
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Summed loss of the answers of a batch, each the mean over its tokens times its weight."""
+        """Summed loss of the answers' tokens of a batch, each times its weight."""
         base = self.model.get_base_model()
         place = base.device
         if self.states is None:

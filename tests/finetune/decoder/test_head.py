@@ -21,7 +21,7 @@ from logfm.finetune.decoder.head import DecoderHead, copy_of, merge
 from logfm.finetune.decoder.models import Base, open_base
 from logfm.finetune.decoder.packing import examples, plan
 from logfm.finetune.decoder.training import Adapting, Steps
-from tests.finetune.decoder.conftest import CHUNKS, write_base
+from tests.finetune.decoder.conftest import CHUNKS, TRIAGE, write_base
 
 Maker = Callable[[int, int], list[Case]]
 
@@ -104,7 +104,7 @@ def test_frozen_layers_computed_once_give_the_same_training(base_folder: Path, v
     base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
     config = _config(base_folder, lora={"rank": 4, "layers": 1})
     prompter = DecoderHead.untuned(config, CHUNKS, (), base).prompter()
-    given, _ = examples(verdicts(8, 4), prompter)
+    given, _ = examples(verdicts(8, 4), prompter, config.training)
     model = adapt(copy_of(base), config.lora, 0)
     from logfm.finetune.decoder.frozen import FrozenStates
     from logfm.finetune.decoder.training import frozen_layers
@@ -121,7 +121,7 @@ def test_frozen_layers_computed_once_give_the_same_training(base_folder: Path, v
 def test_the_loss_is_that_of_a_plain_forward_without_padding(base_folder: Path, verdicts: Maker) -> None:
     base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
     prompter = DecoderHead.untuned(_config(base_folder), CHUNKS, (), base).prompter()
-    given, _ = examples(verdicts(5, 5), prompter)
+    given, _ = examples(verdicts(5, 5), prompter, DecoderTrainingConfig())
     model = adapt(copy_of(base), LoraConfig(rank=2), 0)
     (step,) = list(Steps(given, DecoderTrainingConfig(epochs=1, batch=5, tokens=4_000), prompter.end, 0))
     wanted = 0.0
@@ -129,9 +129,25 @@ def test_the_loss_is_that_of_a_plain_forward_without_padding(base_folder: Path, 
         tokens = prompter.prefix + one.tokens
         logits = base.model(torch.tensor([tokens])).logits[0].float().log_softmax(-1)
         answer = range(len(prompter.prefix) + one.answer, len(tokens))
-        wanted += sum(-float(logits[place - 1, tokens[place]]) for place in answer) / len(answer)
+        wanted -= sum(
+            float(logits[place - 1, tokens[place]]) * weight for place, weight in zip(answer, one.weights, strict=True)
+        )
     found = Adapting(model, torch.tensor(prompter.prefix), None, DecoderTrainingConfig(), 1).loss(step[0])
     assert float(found.detach()) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_each_slots_labels_count_one_and_what_is_always_there_little(base_folder: Path, verdicts: Maker) -> None:
+    base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
+    answer = {"threat": ("impact",), "technique": ("T1059",), "severity": ("low",)}
+    (case,) = (replace(one, answer=answer) for one in verdicts(1, 0))
+    prompter = DecoderHead.untuned(_config(base_folder), TRIAGE, (), base).prompter()
+    ((one,), _) = examples([case], prompter, DecoderTrainingConfig(format_weight=0.3))
+    assert sum(one.weights) == pytest.approx(3 + 0.3)
+    assert one.tokens[one.answer :] == prompter.answer(answer)
+    technique = [*prompter.label("T1059", first=True), prompter.opening(2)[0]]
+    place = next(at for at in range(len(one.tokens)) if one.tokens[at : at + len(technique)] == technique)
+    weights = one.weights[place - one.answer :][: len(technique)]
+    assert weights == pytest.approx([1 / len(technique)] * len(technique))
 
 
 def test_every_case_is_seen_once_an_epoch_within_the_tokens() -> None:
