@@ -11,8 +11,9 @@ Cases are read once and kept under `FOLDER/cases`. Tables (Markdown and JSON), c
 layers go to `FOLDER/TASK`.
 
 Decoders learn from `--train-cases` cases at most, spread over labels and groups; TF-IDF takes part with the same cases
-and with all of train. Validation chooses settings and thresholds, test nothing. Splits are by archive, file, rule,
-report or session.
+and with all of train. Validation chooses the settings of what learns from vectors, and thresholds; a decoder's settings
+(`--set training.learning_rate=0.002`) are for whoever runs this to choose, by the worth on validation that is printed
+for every cell and kept in it. Test chooses nothing. Splits are by archive, file, rule, report or session.
 """
 
 import argparse
@@ -138,6 +139,7 @@ def _facts(found: CaseSet, folds: Sequence[Fold], results: Results) -> dict[str,
             for fold in folds
         ],
         "ceiling of exact match": ceilings(folds),
+        "cells": {f"{name}, {fold}": dict(cell.figures) for (name, fold), cell in results.cells.items()},
         "left out": list(results.left_out),
     }  # fmt: skip
 

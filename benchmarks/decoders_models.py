@@ -21,6 +21,8 @@ from logfm.finetune.decoder.models import Base, open_base
 
 SHOTS = 3
 """Examples in the prompt of the few-shot runs."""
+SHOT_TOKENS = 280
+"""What an example in the prompt needs: they must not take the place of the case."""
 RECIPES = {"text": "tram"}
 """Tasks whose recipe has another name."""
 
@@ -44,7 +46,9 @@ class Models:
 
     def contestants(self, untuned: bool = True) -> list[Decoder]:
         """Zero-shot, few-shot and tuned."""
-        few = self.config.model_copy(update={"prompt": self.config.prompt.model_copy(update={"shots": SHOTS})})
+        context = self.config.prompt.context + SHOTS * SHOT_TOKENS
+        prompt = self.config.prompt.model_copy(update={"shots": SHOTS, "context": context})
+        few = self.config.model_copy(update={"prompt": prompt})
         found = [Decoder("tuned", self.tuned, self._about(self.config, tuned=True))]
         if untuned:
             found.append(Decoder("zero-shot", self._untuned(self.config), self._about(self.config)))

@@ -70,6 +70,7 @@ class Learnt:
             if slot.kind == "text":
                 continue
             decision, found = self._slot(slot, fold, parts, seed)
+            fold.told.setdefault("validation", {})[slot.name] = round(decision.worth, 4)
             for place, labels in enumerate(decision.labels(found)):
                 answers[place][slot.name] = labels
                 if slot.kind == "one":

@@ -31,6 +31,10 @@ class Predicted(Protocol):
     def logprobs(self) -> Mapping[str, Mapping[str, float]]:
         """For a slot the log-probability of each label, where decoding was constrained."""
 
+    @property
+    def cut(self) -> int:
+        """Tokens of the case's text that did not fit into the context."""
+
 
 class Predictor(Protocol):
     """A decoder that is ready to answer."""
@@ -55,19 +59,21 @@ class Decoder:
     @property
     def identity(self) -> Mapping[str, Any]:
         """The model, its adapter's training, and how its outputs are read."""
-        return {"kind": "decoder", "version": 1, "free": self.free, "calibrated": self.calibrated, **self.about}
+        return {"kind": "decoder", "version": 2, "free": self.free, "calibrated": self.calibrated, **self.about}
 
     def guess(self, fold: Fold, seed: int) -> Guesses:
-        """Prepare it, and let it answer in every way."""
+        """Prepare it, and let it answer in every way; how many test cases were cut is told, and validation's worth."""
         predictor = self.prepare(fold, seed)
         found: dict[str, list[Guess]] = {}
         if self.free:
             found |= read_free(predictor.predict(fold.test, mode="free"), fold.grammar)
         constrained = predictor.predict(fold.test, mode="constrained")
         found[CONSTRAINED] = [_constrained(one) for one in constrained]
+        fold.told["cut"] = sum(one.cut > 0 for one in constrained)
         if self.calibrated and fold.validation:
             judged = predictor.predict(fold.validation, mode="constrained")
             found[CALIBRATED] = calibrate(fold, judged, constrained)
+            fold.told["validation"] = reached(fold, judged)
         return found
 
 
@@ -105,6 +111,16 @@ def calibrate(fold: Fold, validation: Sequence[Predicted], test: Sequence[Predic
         Guess(one.case_id, answer if one.answer is not None else None, "", one.raw, dict(one.logprobs))
         for one, answer in zip(test, answers, strict=True)
     ]
+
+
+def reached(fold: Fold, validation: Sequence[Predicted]) -> dict[str, float]:
+    """What constrained answers are worth on validation, by slot: settings of a training are chosen by it."""
+    found = {}
+    for slot in fold.grammar.slots:
+        if slot.kind != "text":
+            said = [None if one.answer is None else one.answer[slot.name] for one in validation]
+            found[slot.name] = round(worth(slot, said, [case.answer[slot.name] for case in fold.validation]), 4)
+    return found
 
 
 def _constrained(one: Predicted) -> Guess:

@@ -39,6 +39,9 @@ class Fold:
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
+    told: dict[str, Any] = field(default_factory=dict)
+    """Figures that a contestant tells of its own work on this fold, as JSON: what it reached on validation, what was
+    cut. Kept in its cell."""
 
 
 class Contestant(Protocol):

@@ -63,14 +63,15 @@ def run(
 def measure(one: Contestant, fold: Fold, seed: int, path: Path) -> Cell:
     """Measure a cell and keep it."""
     start = time.monotonic()
+    fold = replace(fold, told={})
     guesses = one.guess(fold, seed)
     wanted = [case.case_id for case in fold.test]
     for mode, found in guesses.items():
         if [guess.case_id for guess in found] != wanted:
             raise ValueError(f"{one.name} answered other cases ({mode or 'its answers'})")
-    cell = Cell(one.name, fold.name, guesses, round(time.monotonic() - start, 2))
+    cell = Cell(one.name, fold.name, guesses, round(time.monotonic() - start, 2), fold.told)
     write_cell(path, cell)
-    say(f"{one.name}, {fold.name}: {cell.seconds:.0f} s")
+    say(f"{one.name}, {fold.name}: {cell.seconds:.0f} s, {dict(cell.figures)}")
     return cell
 
 

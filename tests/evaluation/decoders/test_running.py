@@ -33,6 +33,7 @@ class Says:
     raw: str
     answer: object
     logprobs: object
+    cut: int = 0
 
 
 class Reader:
@@ -97,6 +98,17 @@ def test_raw_outputs_lie_in_the_cell(tmp_path):
     assert rows[0]["contestant"] == "decoder"
     assert sum(row.get("mode") == STRICT and row["raw"] == "I can't say" for row in rows) == 16
     assert read_cell(tmp_path / "other.jsonl") is None
+
+
+def test_what_a_contestant_reached_on_validation_lies_in_the_cell(tmp_path):
+    split = fold(named=False)
+    results = run([decoder(), *classical()], [split], tmp_path)
+    figures = {name: read_cell(path).figures for path in tmp_path.glob("*.jsonl") for name in [read_cell(path).contestant]}
+    assert figures["decoder"]["cut"] == 0
+    assert figures["decoder"]["validation"]["label"] < figures["TF-IDF + SVM"]["validation"]["label"]
+    assert figures["majority"] == {}
+    assert results.cells["decoder", split.name].figures == figures["decoder"]
+    assert split.told == {}
 
 
 @dataclass(frozen=True)
