@@ -177,13 +177,13 @@ class AttackConfig(Config):
     """The ATT&CK release that labels are held against."""
 
     path: Path | None = None
-    """Folder with techniques.jsonl.gz and revoked_by.jsonl.gz; by default the short list that ships (v18.1)."""
+    """Folder with techniques.jsonl.gz and revoked_by.jsonl.gz; by default what ships (`finetune/attack`, v18.1)."""
 
     release: str = "18.1"
-    """Which release that is; it is written into what is trained."""
+    """Which release that is; it is written into what is trained. Another one than what ships needs a path."""
 
     sha256: str | None = None
-    """Hash that techniques.jsonl.gz must have: pins the release."""
+    """Hash that techniques.jsonl.gz, or what ships, must have: pins the release."""
 
     unknown: Literal["drop", "keep", "refuse"] = "drop"
     """What happens to ids that the release doesn't have: they are left out and counted, kept, or an error."""

@@ -11,7 +11,7 @@ from logfm.evaluation.stats import Difference, Estimate, holm
 from logfm.finetune.decoder.answers import NONE, Case, Grammar, Slot
 from logfm.finetune.decoder.navigator import error_layer, prediction_layer
 from logfm.finetune.decoder.parsing import is_technique_set
-from logfm.finetune.decoder.scoring import ceiling, confusions, right_answers
+from logfm.finetune.decoder.scoring import ceiling, confusions, right_answers, sets_seen
 
 COLUMNS = {
     "one": ("accuracy", "precision", "recall", "f1", "mcc", "attack_f1", "pr_auc", "parent/exact",
@@ -133,14 +133,19 @@ def label(name: str, mode: str) -> str:
     return f"{name}, {mode}" if mode else name
 
 
-def ceilings(folds: Sequence[Fold]) -> dict[str, float]:
-    """For each set slot the share of test cases whose set occurs in their fold's train."""
-    found = {}
-    for slot in folds[0].grammar.slots:
-        if slot.kind == "set":
-            shares = [(ceiling(fold.train, fold.test, slot.name), len(fold.test)) for fold in folds]
-            found[slot.name] = sum(share * size for share, size in shares) / sum(size for _, size in shares)
-    return found
+def ceilings(folds: Sequence[Fold]) -> dict[str, dict[str, float]]:
+    """For each slot but texts the share of test cases whose labels their fold's train has (`ceiling`: exact match
+    can't be higher), and whose labels it has together in one case (`seen`)."""
+    sizes = [len(fold.test) for fold in folds]
+    return {
+        slot.name: {
+            name: sum(share(fold.train, fold.test, slot.name) * size for fold, size in zip(folds, sizes, strict=True))
+            / sum(sizes)
+            for name, share in (("ceiling", ceiling), ("seen", sets_seen))
+        }
+        for slot in folds[0].grammar.slots
+        if slot.kind != "text"
+    }
 
 
 def confusion_tables(folds: Sequence[Fold], guesses: Sequence[Guess]) -> dict[str, dict[str, dict[str, int]]]:

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
 from logfm.artifacts import file_hash
+from logfm.configs.base import find, read_yaml
 from logfm.configs.schema.cases import AttackConfig
 from logfm.errors import UserError
 
 TECHNIQUES, REPLACED = "techniques.jsonl.gz", "revoked_by.jsonl.gz"
+_SHIPPED = "finetune/attack"
 _ID = re.compile(r"T\d{4}(?:\.\d{3})?")
 _LARGEST = 64 << 20
 
@@ -63,17 +63,20 @@ def load_attack(config: AttackConfig) -> Attack:
     """The release that a configuration names.
 
     Raises:
-        UserError: no such folder, a damaged file, or another release than the pinned one.
+        UserError: no such folder, a damaged file, another release than the pinned one, or none that ships.
     """
-    if config.path is None:
-        return _shipped(config.release)
-    path = config.path / TECHNIQUES
+    path = find(_SHIPPED) if config.path is None else config.path / TECHNIQUES
     if not path.is_file():
         raise UserError("no ATT&CK release here (techniques.jsonl.gz)", config.path)
     digest = file_hash(path)
     if config.sha256 not in (None, digest):
         raise UserError("another ATT&CK release than the pinned one", path, f"Its hash is {digest}.")
-    return _read(config.path, config.release, digest)
+    if config.path is not None:
+        return _read(config.path, config.release, digest)
+    shipped = _shipped(digest)
+    if config.release != shipped.release:
+        raise UserError(f"only ATT&CK {shipped.release} ships", config.release, "Give the release's folder: attack.path.")
+    return shipped
 
 
 @lru_cache(maxsize=4)
@@ -94,14 +97,11 @@ def _read(folder: Path, release: str, digest: str) -> Attack:
 
 
 @lru_cache(maxsize=1)
-def _shipped(release: str) -> Attack:
-    """The techniques that the simulator's scenarios name, which ship with it; and their parents."""
-    place = files("logfm.corpus.simulate") / "attack.yaml"
-    content = place.read_text("utf-8")
-    found = {str(one): Technique(row["name"], tuple(row["tactics"])) for one, row in yaml.safe_load(content).items()}
-    for one, technique in list(found.items()):
-        found.setdefault(one.partition(".")[0], Technique(one.partition(".")[0], technique.tactics))
-    return Attack(release, found, {}, file_hash(Path(str(place))))
+def _shipped(digest: str) -> Attack:
+    """The release that ships: all techniques that hold, and what replaced those that were revoked."""
+    found = read_yaml(find(_SHIPPED))
+    techniques = {one: Technique(row["name"], tuple(row["tactics"])) for one, row in found["techniques"].items()}
+    return Attack(found["release"], techniques, found["revoked"], digest)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

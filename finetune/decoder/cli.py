@@ -34,7 +34,10 @@ def train(source: str, overrides: Sequence[str], as_json: bool) -> None:
         columns = ("test", "test_majority", "validation")
         table.add_row(name, *(str(metrics[column].get(name, "")) for column in columns))
     stdout.print(table)
-    say(f"exact match can't exceed {metrics['exact_match_ceiling']} with answers that training has")
+    say(
+        f"exact match can't exceed {metrics['exact_match_ceiling']}: other test cases have a label that training lacks; "
+        f"{metrics['answers_seen']} have an answer that training has"
+    )
     say(f"head: {resolved.out}")
 
 

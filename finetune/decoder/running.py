@@ -20,8 +20,8 @@ from logfm.finetune.decoder.head import ADAPTER, HEAD, STAGE, DecoderHead
 from logfm.finetune.decoder.labelling import grammar_of
 from logfm.finetune.decoder.models import base_hash, open_base
 from logfm.finetune.decoder.prompting import read_template
-from logfm.finetune.decoder.scoring import answer_figures
-from logfm.finetune.decoder.splits import CaseSplit, ceiling, split
+from logfm.finetune.decoder.scoring import answer_figures, ceiling, sets_seen
+from logfm.finetune.decoder.splits import CaseSplit, split
 from logfm.finetune.decoder.written import write_predictions
 
 PREDICTIONS = "predictions.parquet"
@@ -75,7 +75,10 @@ def _measured(head: DecoderHead, parts: CaseSplit, grammar: Grammar, folder: Pat
     """
     found: dict[str, Any] = {"base": {"name": head.base.name, "hash": head.base_hash}, "threshold": head.threshold}
     found["cases"] = {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)}
-    found["removed_copies"], found["exact_match_ceiling"] = parts.removed, round(ceiling(parts.train, parts.test), 4)
+    found["removed_copies"] = parts.removed
+    slots = [slot.name for slot in grammar.slots if slot.kind != "text"]
+    found["exact_match_ceiling"] = round(ceiling(parts.train, parts.test, *slots), 4)
+    found["answers_seen"] = round(sets_seen(parts.train, parts.test, *slots), 4)
     guess = Counter(_key(case.answer) for case in parts.train).most_common(1)[0][0]
     for name, given in (("validation", parts.validation), ("test", parts.test)):
         predictions = head.predict(given, "constrained")

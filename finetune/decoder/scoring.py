@@ -200,10 +200,18 @@ def confusions(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, d
     return table
 
 
-def ceiling(train: Sequence[Case], test: Sequence[Case], slot: str) -> float:
-    """The share of test cases whose set occurs in training: exact match can't be higher for who only repeats."""
-    known = {frozenset(case.answer[slot]) for case in train}
-    return float(np.mean([frozenset(case.answer[slot]) in known for case in test])) if test else float("nan")
+def ceiling(train: Sequence[Case], test: Sequence[Case], *slots: str) -> float:
+    """The share of test cases all of whose labels training has: exact match can't be higher, as sets are composed."""
+    known = {slot: {label for case in train for label in case.answer[slot]} for slot in slots}
+    within = [all(known[slot].issuperset(case.answer[slot]) for slot in slots) for case in test]
+    return float(np.mean(within)) if test else float("nan")
+
+
+def sets_seen(train: Sequence[Case], test: Sequence[Case], *slots: str) -> float:
+    """The share of test cases whose answer is one of training, whole: what exact match can't exceed for a memory."""
+    known = {tuple(frozenset(case.answer[slot]) for slot in slots) for case in train}
+    found = [tuple(frozenset(case.answer[slot]) for slot in slots) in known for case in test]
+    return float(np.mean(found)) if test else float("nan")
 
 
 def mean(values: Floats, weights: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Cases in training, validation and test by whole groups; what a perfect memory could reach; and label noise."""
+"""Cases in training, validation and test by whole groups; and label noise."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -61,13 +61,6 @@ def split(cases: CaseSet, fold: int = 0, folds: int = 5) -> CaseSplit:
     found = CaseSplit(tuple(train), tuple(tune), tuple(parts[2]), removed)
     _assert_disjoint(found)
     return found
-
-
-def ceiling(train: Sequence[Case], test: Sequence[Case]) -> float:
-    """Share of test cases whose labels, all together, a training case has: what exact match can't exceed for a model
-    that only gives answers that it has seen."""
-    seen = {_labels(case.answer) for case in train}
-    return sum(_labels(case.answer) in seen for case in test) / len(test) if test else 0.0
 
 
 def flip(cases: Sequence[Case], share: float, seed: int) -> tuple[Case, ...]:

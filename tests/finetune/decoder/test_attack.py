@@ -1,6 +1,8 @@
 import pytest
 
+from logfm.configs import load
 from logfm.configs.schema.cases import AttackConfig
+from logfm.configs.schema.decoder import DecoderConfig
 from logfm.errors import UserError
 from logfm.finetune.decoder.attack import Labels, load_attack
 from tests.finetune.decoder.logs import release
@@ -57,10 +59,26 @@ def test_a_folder_that_holds_none(tmp_path):
         load_attack(AttackConfig(path=tmp_path))
 
 
-def test_what_ships_has_parents_too():
+def test_what_ships_is_a_whole_release():
     found = load_attack(AttackConfig())
-    assert "T1003.001" in found.techniques
+    assert len(found.techniques) == 691
     assert found.tactics("T1003") == ("credential-access",)
+    assert Labels(found, AttackConfig()).resolve(["T1086", "T1114"]) == ("T1059.001", "T1114")
+    assert load_attack(AttackConfig(sha256=found.digest)) is found
+    with pytest.raises(UserError, match="another ATT&CK release"):
+        load_attack(AttackConfig(sha256="0" * 64))
+
+
+def test_another_release_than_what_ships_needs_its_folder(tmp_path):
+    with pytest.raises(UserError, match=r"only ATT&CK 18\.1 ships: 15\.1"):
+        load_attack(AttackConfig(release="15.1"))
+    assert load_attack(AttackConfig(release="15.1", path=release(tmp_path / "kb"))).release == "15.1"
+
+
+@pytest.mark.parametrize("name", ["tram", "triage", "techniques"])
+def test_recipes_pin_the_release(name):
+    attack = load(DecoderConfig, f"finetune/{name}").data.attack
+    assert attack.sha256 == load_attack(attack).digest
 
 
 def test_the_real_release(shared_data):
@@ -68,5 +86,7 @@ def test_the_real_release(shared_data):
     found = load_attack(AttackConfig(path=folder))
     assert len(found.techniques) == 691
     assert found.replaced["T1086"] == "T1059.001"
+    shipped = load_attack(AttackConfig())
+    assert (shipped.techniques, shipped.replaced) == (found.techniques, found.replaced)
     config = AttackConfig(path=folder)
     assert Labels(found, config).resolve(["T1086", "T1666.A002"]) == ("T1059.001",)

@@ -10,6 +10,7 @@ from logfm.finetune.decoder.scoring import (
     label_figures,
     right_answers,
     set_figures,
+    sets_seen,
     tactics_of,
 )
 from logfm.finetune.decoder.text_similarity import rouge_l
@@ -127,10 +128,12 @@ def test_right_answers_and_confusions():
     assert table == {"normal": {"normal": 1, "invalid": 1}, "suspicious": {"normal": 1}}
 
 
-def test_ceiling_counts_sets_that_train_has():
+def test_a_set_can_be_composed_of_the_labels_of_others():
     train = [case("1", {"t": ("a", "b")}), case("2", {"t": ()})]
     test = [case("3", {"t": ("b", "a")}), case("4", {"t": ("a",)}), case("5", {"t": ()}), case("6", {"t": ("c",)})]
-    assert ceiling(train, test, "t") == 0.5
+    assert sets_seen(train, test, "t") == 0.5
+    assert ceiling(train, test, "t") == 0.75
+    assert np.isnan(ceiling(train, [], "t"))
 
 
 @pytest.mark.parametrize(

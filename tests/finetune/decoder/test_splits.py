@@ -9,7 +9,7 @@ from logfm.errors import UserError
 from logfm.finetune.decoder.answers import Case
 from logfm.finetune.decoder.cases import CaseSet
 from logfm.finetune.decoder.labelling import grammar_of
-from logfm.finetune.decoder.splits import ceiling, flip, split
+from logfm.finetune.decoder.splits import flip, split
 
 
 def case(number, group, label="suspicious", text=None, source="s"):
@@ -100,13 +100,6 @@ def test_no_case_is_lost_or_in_two_parts(groups, folds, seed):
 
 def labelled(number, *techniques):
     return replace(case(number, f"g{number}"), answer={"techniques": techniques, "reason": (f"why {number}",)})
-
-
-def test_the_ceiling_is_the_share_of_known_sets_whatever_the_reason():
-    train = [labelled(0, "T1"), labelled(1, "T1", "T2")]
-    test = [labelled(2, "T1"), labelled(3, "T2"), labelled(4, "T1", "T2"), labelled(5, "T2", "T3")]
-    assert ceiling(train, test) == 0.5
-    assert ceiling(train, []) == 0.0
 
 
 def test_flipped_labels_are_wrong_and_as_many_as_asked_for():
