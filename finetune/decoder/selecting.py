@@ -59,25 +59,32 @@ def names_in(selected: Selected) -> tuple[list[str], list[str]]:
     return found
 
 
-def values_of(selected: Selected, clean: Clean) -> tuple[str, list[Value]]:
-    """An event's title and its fields as they are written, identities taken out by `clean`."""
+def values_of(selected: Selected, clean: Clean) -> tuple[str, list[Value], int]:
+    """An event's title and its fields as they are written, identities taken out by `clean`; and how many characters of
+    these fields are not: of long values, and of what stands behind the first values of a record without a selection."""
     spec, record, event = selected.spec, selected.record, selected.event
+    title, dropped = _title(selected, clean)
     if spec.shape == "line" or not record:
-        return _title(selected, clean), [("", _plain(event.text, spec.line, spec, clean))]
+        text, more = _plain(event.text, spec.line, spec, clean)
+        return title, [("", text)], dropped + more
     if spec.shape == "flat":
-        return _title(selected, clean), _different(_flat(selected, clean, names=True))
+        flat, more = _flat(selected, clean, names=True)
+        return title, _different(flat), dropped + more
     values: list[Value] = []
     for name, field in spec.fields.items():
         if field.unless is not None and _inside(selected, field.unless) not in (None, ""):
             continue
         known = None if field.again else {value.casefold() for _, value in values}
-        values += _value(field, _inside(selected, name), spec, clean, known)
+        found, more = _value(field, _inside(selected, name), spec, clean, known)
+        values, dropped = values + found, dropped + more
     if not values and spec.shape == "windows":
         message = record.get("Message")
-        values = (
-            [("", _plain(str(message), spec.most, spec, clean))] if message else _flat(selected, clean, names=False)
-        )
-    return _title(selected, clean), values
+        if not message:
+            values, more = _flat(selected, clean, names=False)
+            return title, values, dropped + more
+        text, more = _plain(str(message), spec.most, spec, clean)
+        return title, [("", text)], dropped + more
+    return title, values, dropped
 
 
 def flattened(value: Any, name: str = "", depth: int = _DEEPEST) -> Iterator[Value]:
@@ -114,16 +121,19 @@ def _record(event: Event) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _title(selected: Selected, clean: Clean) -> str:
+def _title(selected: Selected, clean: Clean) -> tuple[str, int]:
     if selected.title:
-        return selected.title
+        return selected.title, 0
     spec = selected.spec
     values = [_inside(selected, name) for name in spec.title]
-    found = " ".join(_plain(_word(one), 80, spec, clean) for one in values if one not in (None, "", [], {}))
-    return spec.called.get(found.casefold(), found)
+    parts = [_plain(_word(one), 80, spec, clean) for one in values if one not in (None, "", [], {})]
+    found = " ".join(text for text, _ in parts)
+    return spec.called.get(found.casefold(), found), sum(dropped for _, dropped in parts)
 
 
-def _value(field: FieldSpec, value: Any, spec: FieldsSpec, clean: Clean, known: set[str] | None) -> list[Value]:
+def _value(
+    field: FieldSpec, value: Any, spec: FieldsSpec, clean: Clean, known: set[str] | None
+) -> tuple[list[Value], int]:
     """One field as it is written, none where it says nothing new; an object's values follow each other."""
     if isinstance(value, dict | list):
         inner = (one for one in flattened(value) if not _skipped(spec, *one))
@@ -131,25 +141,28 @@ def _value(field: FieldSpec, value: Any, spec: FieldsSpec, clean: Clean, known: 
     else:
         text = "" if value is None else _word(value)
     text = text.rstrip("\\/").replace("\\", "/").rpartition("/")[2] if field.cut == "file" else text
-    text = _plain(text, field.most, spec, clean)
+    text, dropped = _plain(text, field.most, spec, clean)
     if text in ("", "-") or text in field.hidden or (known and text.casefold() in known):
-        return []
-    return [(field.name, text)]
+        return [], 0
+    return [(field.name, text)], dropped
 
 
-def _flat(selected: Selected, clean: Clean, names: bool) -> list[Value]:
-    """All plain values; a key is written without what it lies in."""
+def _flat(selected: Selected, clean: Clean, names: bool) -> tuple[list[Value], int]:
+    """All plain values, but not endlessly many; a key is written without what it lies in."""
     spec = selected.spec
     found: list[Value] = []
+    dropped = 0
     for name, value in flattened(selected.record):
         if name in spec.title or value in ("", "-", "null") or _skipped(spec, name, value):
             continue
-        text = _plain(value, spec.most, spec, clean)
+        if len(found) >= _MOST_VALUES:
+            dropped += len(value)
+            continue
+        text, more = _plain(value, spec.most, spec, clean)
+        dropped += more
         if text:
             found.append((name.rpartition(".")[2] if names else "", text))
-        if len(found) >= _MOST_VALUES:
-            break
-    return found
+    return found, dropped
 
 
 def _different(values: Sequence[Value]) -> list[Value]:
@@ -181,11 +194,15 @@ def _skipped(spec: FieldsSpec, name: str, value: str) -> bool:
     return spec.identifying is not None and "/" not in value and spec.identifying.search(name) is not None
 
 
-def _plain(text: str, most: int, spec: FieldsSpec, clean: Clean) -> str:
+def _plain(text: str, most: int, spec: FieldsSpec, clean: Clean) -> tuple[str, int]:
+    """A value as it is written, and how many of its characters are not."""
+    behind = max(0, len(text) - _LONGEST)
     text = clean(text[:_LONGEST])
     for pattern, instead in spec.shortened:
         text = pattern.sub(instead, text)
-    return shorten(_SPACES.sub(" ", text).strip(), most)
+    text = _SPACES.sub(" ", text).strip()
+    short = shorten(text, most)
+    return short, behind + len(text) - len(short)
 
 
 def _word(value: Any) -> str:

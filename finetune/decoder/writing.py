@@ -29,6 +29,8 @@ class _Line:
     start: str
     title: str
     values: tuple[Value, ...]
+    dropped: int
+    """Characters of its fields that these values don't have."""
 
     def text(self, most: int, fields: int) -> str:
         """With values of at most so many characters and so many fields."""
@@ -67,8 +69,8 @@ def _hiding(hide: re.Pattern[str], identities: Identities) -> Callable[[str], st
 
 
 def _line(selected: Selected, start: str, clean: Callable[[str], str]) -> _Line:
-    title, values = values_of(selected, clean)
-    return _Line(start, title, tuple(values))
+    title, values, dropped = values_of(selected, clean)
+    return _Line(start, title, tuple(values), dropped)
 
 
 def _starts(events: Sequence[Event], config: WritingConfig, clean: Callable[[str], str]) -> list[str]:
@@ -107,7 +109,7 @@ def _fitted(lines: Sequence[_Line], config: WritingConfig, count_tokens: CountTo
             cut = text(most, _largest(0, fields, lambda few: fits(text(most, few))))
         if not fits(cut):
             cut = cut[: _largest(0, len(cut), lambda end: fits(cut[:end]))]
-    return Written(cut, len(whole) - len(cut))
+    return Written(cut, sum(line.dropped for line in lines) + len(whole) - len(cut))
 
 
 def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:

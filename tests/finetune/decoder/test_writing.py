@@ -79,6 +79,23 @@ def test_long_events_are_cut_evenly_and_counted():
     assert all("…" in line for line in cut.text.splitlines())
 
 
+def test_what_a_selection_cuts_off_a_value_is_counted():
+    text = "ab " * 4_000 + "ab"
+    long = event({"note": text}, source="thing", host=None, user=None)
+    found = written([long], tokens=10**6)
+    assert found.left_out == len(text) - (len(found.text) - len("note=")) > 10_000
+    line = Event("e", text, "linux", "f", 0)
+    found = written([line], tokens=10**6)
+    assert found.left_out == len(text) - len(found.text) > 8_000
+
+
+def test_values_behind_the_first_of_a_record_are_counted():
+    record = {f"k{place}": f"value{chr(97 + place // 26)}{chr(97 + place % 26)}" for place in range(100)}
+    found = written([event(record, source="thing", host=None, user=None)], tokens=10**6)
+    assert len(found.text.split()) == 64
+    assert found.left_out == (100 - 64) * len("valueaa")
+
+
 def test_a_budget_that_nothing_fits_cuts_the_end():
     found = written([created("x y z")] * 2 + [created("u v w")] * 5, tokens=16, repeats=False)
     assert 0 < len(found.text.split()) <= 16
@@ -148,7 +165,7 @@ def test_fields_of_a_selection():
     )
     record = {"kind": "a", "path": "/x/y", "same": "Y", "gone": "no", "b": {"c": "abcdefg"}, "d": 1}
     selected = select(event(record, process="p"), [spec])
-    assert values_of(selected, str) == ("named", [("path", "y"), ("", "ab…g")])
+    assert values_of(selected, str) == ("named", [("path", "y"), ("", "ab…g")], len("abcdefg") - len("ab…g"))
 
 
 def test_the_last_selection_must_fit_every_event(tmp_path):
