@@ -2,7 +2,7 @@
 
     python benchmarks/decoders.py --task chunks|otrf|techniques|simulated|tram|triage --out FOLDER
         [--data FOLDER] [--sim FOLDER] [--folds 5] [--only-folds 1] [--minutes 30] [--encoder URI] [--no-decoder]
-        [--noise 0.1 --noise 0.2] [--inject 10] [--train-cases 450] [--test-cases 1000] [--set KEY=VALUE]
+        [--noise 0.1 --noise 0.2] [--inject 10] [--train-cases 3000] [--test-cases 1000] [--set KEY=VALUE]
 
 `--data` is the folder of public logs, `--sim` a set that `logfm simulate --config simulate/paper870` wrote; the cases
 of each task are in `decoders.yaml`. A contestant on a fold is a cell, kept under `FOLDER/cells` when it is done, with
@@ -10,8 +10,8 @@ the raw outputs: the same command goes on where it was stopped, and with `--minu
 Cases are read once and kept under `FOLDER/cases`. Tables (Markdown and JSON), confusion matrices and ATT&CK Navigator
 layers go to `FOLDER/TASK`.
 
-Decoders learn from `--train-cases` cases at most, spread over labels and groups; TF-IDF takes part with the same cases
-and with all of train. Validation chooses the settings of what learns from vectors, and thresholds; a decoder's settings
+Decoders learn from `--train-cases` cases at most; fewer than 1,000 are spread over labels and groups. TF-IDF takes part
+with the same cases and with all of train. Validation chooses the settings of what learns from vectors, and thresholds; a decoder's settings
 (`--set training.learning_rate=0.002`) are for whoever runs this to choose, by the worth on validation that is printed
 for every cell and kept in it. Test chooses nothing. Splits are by archive, file, rule, report or session.
 """
@@ -196,7 +196,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only-folds", type=int, help="so many of the folds, the first")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--encoder", help="URI of an encoder for heads over frozen vectors")
-    parser.add_argument("--train-cases", type=int, default=450)
+    parser.add_argument("--train-cases", type=int, default=3000)
     parser.add_argument("--validation-cases", type=int, default=200)
     parser.add_argument("--test-cases", type=int, default=1000, help="test cases of a fold at most, drawn by seed")
     parser.add_argument("--noise", type=float, action="append", default=[], help="share of training labels flipped")

@@ -13,7 +13,7 @@ from logfm.evaluation.decoders.guesses import Fold, Guess, Guesses
 from logfm.evaluation.decoders.learners import Learner, Scorer, linear_svm, logistic, neighbours, network
 from logfm.evaluation.vectors import Matrix
 from logfm.extras import require
-from logfm.finetune.decoder.answers import Answer, Case, Slot
+from logfm.finetune.decoder.answers import Answer, Case, Slot, whole_text
 
 if TYPE_CHECKING:
     from logfm.embeddings.encoder import Encoder
@@ -58,7 +58,7 @@ class Learnt:
     @property
     def identity(self) -> Mapping[str, Any]:
         """The learner and what its vectors are."""
-        return {"kind": self.learner.__name__, "version": 1, **self.about}
+        return {"kind": self.learner.__name__, "version": 2, **self.about}
 
     def guess(self, fold: Fold, seed: int) -> Guesses:
         """Learn every slot, choose its setting, answer."""
@@ -123,8 +123,8 @@ def tfidf_vectors(train: Sequence[Case]) -> Vectors:
         analyzer="char_wb", ngram_range=(3, 5), min_df=least, sublinear_tf=True, max_features=100_000
     )
     both = union([("words", words), ("letters", letters)])
-    both.fit([case.text for case in train])
-    return lambda cases: both.transform([case.text for case in cases]).tocsr()
+    both.fit([whole_text(case) for case in train])
+    return lambda cases: both.transform([whole_text(case) for case in cases]).tocsr()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,8 @@ class Pooled:
 
     def vectors(self, cases: Sequence[Case]) -> Matrix:
         """Vectors of cases; a line is encoded once."""
-        lines = [[line for line in case.text.split("\n") if line.strip()] or [case.text] for case in cases]
+        texts = [whole_text(case) for case in cases]
+        lines = [[line for line in text.split("\n") if line.strip()] or [text] for text in texts]
         new = [line for line in dict.fromkeys(line for one in lines for line in one) if line not in self.kept]
         if new:
             self.kept.update(zip(new, self.encoder.encode(new), strict=True))

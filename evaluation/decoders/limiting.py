@@ -9,6 +9,9 @@ from typing import Any
 from logfm.evaluation.decoders.guesses import Contestant, Fold, Guesses
 from logfm.finetune.decoder.answers import Case, Grammar
 
+_LARGE = 1_000
+"""Cases of train among which nothing is scarce: they are drawn as they come, and the labels' shares stay."""
+
 
 @dataclass(frozen=True, eq=False)
 class Limited:
@@ -60,12 +63,10 @@ class Noisy:
 
 
 def limited(fold: Fold, train: int, validation: int, seed: int) -> Fold:
-    """The fold with at most so many cases: train spread evenly over labels, validation as it is distributed."""
-    return replace(
-        fold,
-        train=spread(fold.train, fold.grammar, train, seed),
-        validation=sampled(fold.validation, validation, seed),
-    )
+    """The fold with at most so many cases: validation as it is distributed, and train too where it is large; a small
+    one is spread evenly over labels, so that no label is missing."""
+    small = spread(fold.train, fold.grammar, train, seed) if train < _LARGE else sampled(fold.train, train, seed)
+    return replace(fold, train=small, validation=sampled(fold.validation, validation, seed))
 
 
 def spread(cases: Sequence[Case], grammar: Grammar, count: int, seed: int) -> tuple[Case, ...]:

@@ -64,3 +64,13 @@ class Case:
 
     left_out: int = 0
     """Characters of the events' selected fields that didn't fit."""
+
+
+def head_line(case: Case) -> str:
+    """What stands above the events, in one line; empty where nothing does."""
+    return ", ".join(f"{name}: {value}" for name, value in case.head.items())
+
+
+def whole_text(case: Case) -> str:
+    """All that is written of a case: its head line, where there is one, above its text."""
+    return "\n".join(filter(None, [head_line(case), case.text]))

@@ -10,7 +10,7 @@ import jinja2
 
 from logfm.configs.base import RECIPES
 from logfm.errors import UserError
-from logfm.finetune.decoder.answers import NONE, Answer, Case, Grammar, Slot
+from logfm.finetune.decoder.answers import NONE, Answer, Case, Grammar, Slot, head_line
 
 Tokens = list[int]
 
@@ -219,8 +219,7 @@ class Prompter:
 
 
 def _filled(parts: Sequence[str], case: Case) -> list[str]:
-    head = ", ".join(f"{name}: {value}" for name, value in case.head.items())
-    values = {"{head}": head, "{text}": case.text}
+    values = {"{head}": head_line(case), "{text}": case.text}
     return [values.get(part, part) for part in parts]
 
 

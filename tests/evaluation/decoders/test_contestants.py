@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,23 @@ def test_a_label_that_train_never_has_is_no_error():
     for learner in (linear_svm, neighbours):
         found = Learnt("one", learner, tfidf_vectors, {}).guess(split, 0)[""]
         assert all("T1105" not in one.answer["techniques"] for one in found)
+
+
+def test_the_head_line_is_read_by_all():
+    split = fold(named=False)
+
+    def headed(cases):
+        return tuple(
+            replace(case, text="the same", head={"product": f"Kind.{case.answer['label'][0]}"}) for case in cases
+        )
+
+    split = replace(split, train=headed(split.train), validation=headed(split.validation), test=headed(split.test))
+    for one in classical()[1:]:
+        assert right(one.guess(split, 0)[""], split, "label") == 1
+    letters = Letters()
+    vectors = Pooled(letters).vectors(split.test)
+    assert set(letters.seen) == {"product: Kind.normal", "product: Kind.suspicious", "the same"}
+    assert vectors.shape == (50, 14)
 
 
 class Letters:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from logfm.evaluation.decoders.deciding import best_threshold, decide, matrix, worth
+from logfm.evaluation.decoders.deciding import best_threshold, decide, matrix, offsets_of, worth
 from logfm.finetune.decoder.answers import Slot
 
 SET = Slot("t", "set", ("a", "b", "c"))
@@ -78,3 +78,24 @@ def test_a_decisions_worth_is_that_of_its_labels():
     decision = decide(three, scores, truth)
     assert worth(three, decision.labels(scores), truth) == pytest.approx(decision.worth)
     assert worth(SET, [None], [("a",)]) == 0
+
+
+def test_a_label_that_always_scores_too_low_is_raised():
+    rng = np.random.default_rng(2)
+    three = Slot("s", "one", ("a", "b", "c"))
+    truth = rng.integers(3, size=90)
+    scores = np.eye(3)[truth] + rng.normal(scale=0.3, size=(90, 3)) - np.array([0.0, 0.0, 1.5])
+    labels = [(three.labels[one],) for one in truth]
+    decision = decide(three, scores[:60], labels[:60])
+    plain = [(three.labels[one],) for one in scores[60:].argmax(axis=1)]
+    assert worth(three, decision.labels(scores[60:]), labels[60:]) > worth(three, plain, labels[60:]) + 0.2
+    assert decision.offsets[2] > 0.5
+    assert decision.worth == pytest.approx(worth(three, decision.labels(scores[:60]), labels[:60]))
+
+
+def test_rare_labels_and_right_scores_are_left_as_they_are():
+    scores = np.eye(3)[[0] * 20 + [1] * 20 + [2] * 4]
+    truth = np.array([0] * 20 + [1] * 20 + [2] * 4)
+    assert not offsets_of(scores, truth).any()
+    assert offsets_of(scores - np.array([0.0, 0.0, 2.0]), truth)[2] == 0
+    assert not offsets_of(np.full((44, 3), -np.inf), truth).any()

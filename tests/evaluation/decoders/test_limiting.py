@@ -1,6 +1,9 @@
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
+import pytest
+
 from logfm.evaluation.decoders.contestants import Majority
 from logfm.evaluation.decoders.limiting import Limited, Noisy, limited, sampled, spread
 from tests.evaluation.decoders.samples import LABELS, SETS, cases, fold
@@ -41,6 +44,16 @@ def test_a_limited_contestant_learns_from_less_and_answers_all():
     assert (len(small.train), len(small.validation)) == (10, 5)
     assert limited(split, 1000, 1000, 0).train == split.train
     assert sampled(split.test, 50, 0) == split.test
+
+
+def test_a_large_train_keeps_the_shares_of_its_labels():
+    split = fold(named=False, train=1500)
+    share = np.mean([case.answer["label"] == ("suspicious",) for case in split.train])
+    small, large = (limited(split, count, 5, 0).train for count in (200, 1000))
+    found = [np.mean([case.answer["label"] == ("suspicious",) for case in part]) for part in (small, large)]
+    assert found[0] == 0.5
+    assert found[1] == pytest.approx(share, abs=0.03) != 0.5
+    assert len(large) == 1000
 
 
 def test_noise_is_in_train_alone():
