@@ -1,7 +1,7 @@
 """The decoders of `decoders.py`: untuned with no and with a few examples in the prompt, and tuned with an adapter."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from logfm.configs.schema.decoder import DecoderConfig
 from logfm.evaluation.decoders.generating import Decoder, Predictor
 from logfm.evaluation.decoders.guesses import Fold
 from logfm.evaluation.decoders.running import fold_hash
-from logfm.finetune.decoder.head import HEAD, DecoderHead, copy_of
+from logfm.finetune.decoder.head import HEAD, DecoderHead, copy_of, template_of
 from logfm.finetune.decoder.labelling import grammar_of
 from logfm.finetune.decoder.models import Base, open_base
 
@@ -76,7 +76,7 @@ class Models:
 
     def _about(self, config: DecoderConfig, tuned: bool = False) -> dict[str, Any]:
         parts = ("decoder", "prompt", "decoding", *(("lora", "training") if tuned else ()))
-        return {name: config.dump()[name] for name in parts}
+        return {name: config.dump()[name] for name in parts} | {"template": digest(asdict(template_of(config)))}
 
 
 def decoders(data: CasesConfig, folder: Path, settings: Sequence[str] = ()) -> Models:

@@ -17,7 +17,7 @@ from logfm.finetune.decoder.answers import Case, Grammar, Slot
 from logfm.finetune.decoder.generating import Generator, Mode, Prediction, best_threshold
 from logfm.finetune.decoder.models import Base, open_base, tell_template
 from logfm.finetune.decoder.packing import examples
-from logfm.finetune.decoder.prompting import Prompter, choose_shots, read_template, shortened
+from logfm.finetune.decoder.prompting import Prompter, Template, choose_shots, read_template, shortened
 
 STAGE = "decoder"
 _MERGED = "merged"
@@ -34,6 +34,8 @@ class DecoderHead:
     base: Base
     """With the adapter merged into it, where there is one."""
     grammar: Grammar
+    template: Template
+    """What the model was prompted with, whatever its file says now."""
     shots: tuple[Case, ...] = ()
     threshold: float | None = None
     """Where the first slot has two labels: the probability of the second above which it is chosen."""
@@ -46,9 +48,10 @@ class DecoderHead:
     ) -> "DecoderHead":
         """The base as it is: zero-shot, or with `config.prompt.shots` of the training cases in its prompt."""
         base = base or open_base(config.decoder)
-        bare = _prompter(config, base, grammar)
+        bare = cls(config, base, grammar, template_of(config), base_hash=base.hash)
+        prompter = bare.prompter()
         shots = choose_shots(train, grammar, config.prompt.shots)
-        return cls(config, base, grammar, tuple(shortened(one, bare, _SHOT_TOKENS) for one in shots), None, base.hash)
+        return replace(bare, shots=tuple(shortened(one, prompter, _SHOT_TOKENS) for one in shots))
 
     @classmethod
     def fit(
@@ -76,7 +79,11 @@ class DecoderHead:
 
         start = cls.untuned(config, grammar, train, base)
         prompter = start.prompter()
-        given, cut = examples(train, prompter, config.training)
+        # A shot's own answer stands in the prompt: nothing is learnt from it.
+        shown = {shot.case_id for shot in start.shots}
+        given, cut = examples([case for case in train if case.case_id not in shown], prompter, config.training)
+        if not given:
+            raise UserError("all training cases are shots in the prompt", fix="Lower prompt.shots.")
         model = adapt(start.base, config.lora, config.seed)
         pad = prompter.end
         figures = train_adapter(model, prompter.prefix, given, config.training, pad, config.seed, folder)
@@ -109,6 +116,7 @@ class DecoderHead:
         try:
             kept = orjson.loads((folder / HEAD).read_bytes())
             grammar = Grammar(tuple(Slot(**one | {"labels": tuple(one["labels"])}) for one in kept["grammar"]))
+            template = Template(**kept["template"])
             shots = tuple(_case(one) for one in kept["shots"])
             config, threshold, known = kept["config"], kept["threshold"], kept["base_hash"]
         except FileNotFoundError:
@@ -118,7 +126,7 @@ class DecoderHead:
         resolved = parse(DecoderConfig, config, folder / HEAD)
         decoder = resolved.decoder if quantised else resolved.decoder.model_copy(update={"quantised": "none"})
         opened = open_adapter(base or open_base(decoder), folder / ADAPTER, known)
-        return cls(resolved, opened, grammar, shots, threshold, known)
+        return cls(resolved, opened, grammar, template, shots, threshold, known)
 
     def save(self, folder: Path) -> None:
         """Write what the head is but for its adapter."""
@@ -126,6 +134,7 @@ class DecoderHead:
             "config": self.config.dump(),
             "base_hash": self.base_hash,
             "grammar": [asdict(slot) for slot in self.grammar.slots],
+            "template": asdict(self.template),
             "shots": [asdict(shot) for shot in self.shots],
             "threshold": self.threshold,
         }
@@ -141,7 +150,10 @@ class DecoderHead:
 
     def prompter(self) -> Prompter:
         """What writes cases for this head's model."""
-        return _prompter(self.config, self.base, self.grammar, self.shots)
+        tell_template(self.base)
+        context = min(self.config.prompt.context, self.base.context)
+        reason = self.config.decoding.reason_tokens
+        return Prompter(self.base.tokenizer, self.template, self.grammar, context, self.shots, reason)
 
 
 def merge(folder: Path, out: Path, base: Base | None = None) -> None:
@@ -177,11 +189,13 @@ def is_decoder(folder: Path) -> bool:
     return read_manifest(folder).stage == STAGE
 
 
-def _prompter(config: DecoderConfig, base: Base, grammar: Grammar, shots: Sequence[Case] = ()) -> Prompter:
-    tell_template(base)
-    context = min(config.prompt.context, base.context)
-    template = read_template(config.prompt.template or config.data.task)
-    return Prompter(base.tokenizer, template, grammar, context, shots, config.decoding.reason_tokens)
+def template_of(config: DecoderConfig) -> Template:
+    """The template that a configuration asks for.
+
+    Raises:
+        UserError: as `read_template`.
+    """
+    return read_template(config.prompt.template or config.data.task)
 
 
 def _case(kept: dict[str, Any]) -> Case:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from logfm.finetune.decoder.answers import NONE, Answer, Case, Grammar, Slot, he
 Tokens = list[int]
 
 PROMPTS = RECIPES / "finetune" / "prompts"
-_SECTIONS = ("system", "case", "answer")
+_SECTIONS = {"system": "", "case": "{text}"}
+_LABELS = re.compile(r"\{labels:(\w+)\}")
+# Llama 3.2's chat format writes the day it is used on, unless it is told one: this is its own default.
+_DATE = "26 Jul 2024"
 # Stands for text of a case while the chat format is laid around it.
 _HOLE = "\ue0f0"
 _SHORTEST_TEXT = 8
@@ -23,7 +27,8 @@ _SHORTEST_TEXT = 8
 
 @dataclass(frozen=True)
 class Template:
-    """What surrounds a case: a system line, and the case with `{head}` and `{text}`."""
+    """What surrounds a case: a system line, in which `{labels:threat}` stands for what the grammar allows there, and
+    the case with `{head}` and `{text}`."""
 
     system: str
     case: str
@@ -42,7 +47,7 @@ def read_template(name: str | Path) -> Template:
     """Read a template: a file, or the name of one that ships.
 
     Raises:
-        UserError: no such template, or one without its three parts or their fields.
+        UserError: no such template, one without its two parts or their field, or one with others.
     """
     path = Path(name)
     if not path.is_file():
@@ -54,12 +59,29 @@ def read_template(name: str | Path) -> Template:
         raise UserError("no such prompt template", name, f"These ship: {shipped}.") from None
     pieces = re.split(r"^\[(\w+)\]\n", content, flags=re.MULTILINE)
     parts = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
-    wanted = {"case": ("{text}",), "answer": ("{answer}",)}
-    for part in _SECTIONS:
-        for place in (None, *wanted.get(part, ())):
-            if part not in parts or (place is not None and place not in parts[part]):
-                raise UserError(f"a prompt template needs [{part}]" + (f" with {place}" if place else ""), path)
+    for part, place in _SECTIONS.items():
+        if place not in parts.get(part, "") or part not in parts:
+            raise UserError(f"a prompt template needs [{part}]" + (f" with {place}" if place else ""), path)
+    for part in parts.keys() - _SECTIONS:
+        raise UserError(f"a prompt template has no [{part}]", path, "How an answer is written is the grammar's.")
     return Template(parts["system"], parts["case"])
+
+
+def listed(system: str, grammar: Grammar) -> str:
+    """A system line with the labels of slots put in: `low, medium or high` for `{labels:severity}`.
+
+    Raises:
+        UserError: the grammar has no such slot, or it is free text.
+    """
+    known = {slot.name: slot.labels for slot in grammar.slots if slot.kind != "text"}
+
+    def labels(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise UserError("the prompt template asks for labels of a slot that isn't there", match[0])
+        *others, last = known[match[1]] or (NONE,)
+        return f"{', '.join(others)} or {last}" if others else last
+
+    return _LABELS.sub(labels, system)
 
 
 @dataclass
@@ -78,7 +100,8 @@ class Prompter:
     """The token that ends an answer."""
 
     def __post_init__(self) -> None:
-        self._head, self._text, self._tail, self.end = self._chat()
+        self._system = listed(self.template.system, self.grammar)
+        self._head, self._text, self._tail = self._chat()
         self.prefix = self._head
         if not self.prefix:
             raise UserError("the prompt has to begin with something before the case", fix="Give the template a system.")
@@ -165,11 +188,12 @@ class Prompter:
         found: Tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    def _chat(self) -> tuple[Tokens, list[str], Tokens, int]:
-        """What stands before the case, the case's template split at its holes, what stands behind, the end."""
+    def _chat(self) -> tuple[Tokens, list[str], Tokens]:
+        """What stands before the case, the case's template split at its holes, what stands behind; sets the end."""
         holes = re.split(r"(\{head\}|\{text\})", self.template.case)
         turns = [(shot, True) for shot in self.shots]
         rendered, ending = self._render(len(turns))
+        self.end = self._end(ending)
         pieces = rendered.split(_HOLE)
         if len(pieces) != 2 * len(turns) + 2:
             raise UserError("the base's chat template drops or repeats what is in a message")
@@ -178,25 +202,28 @@ class Prompter:
             tokens += [token for text in _filled(holes, shot) for token in self.plain(text)]
             tokens += self._markup(pieces[2 * number + 1])
             tokens += self.answer(shot.answer)[:-1] + self._markup(pieces[2 * number + 2])
-        return tokens, holes, self._markup(pieces[-1]), self._end(ending)
+        return tokens, holes, self._markup(pieces[-1])
 
     def _render(self, shots: int) -> tuple[str, str]:
         """The chat with holes, and what follows on an answer."""
         user, assistant = {"role": "user", "content": _HOLE}, {"role": "assistant", "content": _HOLE}
         if not self.tokenizer.chat_template:
             turns = f"{_HOLE}\n\n{_HOLE}\n\n" * shots
-            return f"{self.template.system}\n\n{turns}{_HOLE}\n\n", ""
-        system = {"role": "system", "content": self.template.system}
+            return f"{self._system}\n\n{turns}{_HOLE}\n\n", ""
+        system = {"role": "system", "content": self._system}
         messages = [system, *[user, assistant] * shots, user]
         try:
             return self._apply(messages)
         except jinja2.TemplateError:
             # Some templates know no system message.
-            first = {"role": "user", "content": f"{self.template.system}\n\n{_HOLE}"}
+            first = {"role": "user", "content": f"{self._system}\n\n{_HOLE}"}
+        try:
             return self._apply([first, *messages[2:]])
+        except jinja2.TemplateError as error:
+            raise UserError(f"the base's chat template fails ({' '.join(str(error).split())[:200]})") from error
 
     def _apply(self, messages: list[dict[str, str]]) -> tuple[str, str]:
-        apply = self.tokenizer.apply_chat_template
+        apply = partial(self.tokenizer.apply_chat_template, date_string=_DATE)
         rendered: str = apply(messages, tokenize=False, add_generation_prompt=True)
         whole: str = apply([*messages, {"role": "assistant", "content": _HOLE}], tokenize=False)
         return rendered, whole.rsplit(_HOLE, 1)[1]

@@ -7,19 +7,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from logfm.artifacts import Manifest, digest, finished, partial_folder, produce, read_manifest, stage_key
+from logfm.artifacts import Manifest, digest, file_hash, finished, partial_folder, produce, read_manifest, stage_key
+from logfm.configs import find
 from logfm.configs.schema.cases import CapturesSource, CaseSource, EventsSource
 from logfm.configs.schema.decoder import DecoderConfig
 from logfm.console import say
 from logfm.embeddings.embed import check_place, input_hashes
 from logfm.errors import UserError
 from logfm.finetune.decoder.answers import NONE, Answer, Case, Grammar
+from logfm.finetune.decoder.attack import load_attack
 from logfm.finetune.decoder.cases import cases
 from logfm.finetune.decoder.generating import Prediction
-from logfm.finetune.decoder.head import ADAPTER, HEAD, STAGE, DecoderHead
+from logfm.finetune.decoder.head import ADAPTER, HEAD, STAGE, DecoderHead, template_of
 from logfm.finetune.decoder.labelling import grammar_of
 from logfm.finetune.decoder.models import base_hash, open_base
-from logfm.finetune.decoder.prompting import read_template
 from logfm.finetune.decoder.scoring import answer_figures, ceiling, sets_seen
 from logfm.finetune.decoder.splits import CaseSplit, split
 from logfm.finetune.decoder.written import write_predictions
@@ -37,7 +38,7 @@ def finetune_decoder(config: DecoderConfig) -> Manifest:
         UserError: a mistake in the data (see `cases`, `split`), the model or the training, or `out` is taken.
     """
     check_place(config.out, [path for source in config.data.sources for path in source.input])
-    hashes = _hashes(config)
+    hashes = inputs_of(config)
     document = config.dump() | {"out": None}
     if done := finished(config.out, stage_key(STAGE, document, config.seed, hashes)):
         return done
@@ -103,16 +104,27 @@ def _tidy(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _hashes(config: DecoderConfig) -> dict[str, str]:
+def inputs_of(config: DecoderConfig) -> dict[str, str]:
+    """Hashes of all that a head is made from beside its configuration: data and their labels, what writes and prompts
+    cases, the base.
+
+    Raises:
+        UserError: something of it is missing.
+    """
     hashes: dict[str, str] = {}
     for source in config.data.sources:
         found = {f"{source.name} {path}": one for path, one in input_hashes(source.input).items()}
         hashes |= found
         for name, path in _beside(source):
             hashes |= {f"{source.name} {name}": digest(input_hashes([path]))}
-    if config.data.attack.path is not None:
-        hashes["attack"] = digest(input_hashes([config.data.attack.path]))
-    hashes["template"] = digest(asdict(read_template(config.prompt.template or config.data.task)))
+    hashes["attack"] = (
+        load_attack(config.data.attack).digest
+        if config.data.attack.path is None
+        else digest(input_hashes([config.data.attack.path]))
+    )
+    hashes["template"] = digest(asdict(template_of(config)))
+    hashes["threats"] = file_hash(find(config.data.threats))
+    hashes["fields"] = digest([file_hash(find(one)) for one in config.data.writing.fields])
     hashes["base"] = base_hash(config.decoder)
     return hashes
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -171,6 +172,28 @@ def test_a_label_outside_of_the_grammar_is_named(base_folder: Path, verdicts: Ma
     odd = replace(verdicts(1, 0)[0], answer={"verdict": ("odd",)})
     with pytest.raises(UserError, match="verdict odd"):
         DecoderHead.fit(_config(base_folder), CHUNKS, [odd], (), tmp_path)
+
+
+def test_a_head_keeps_its_prompt_and_does_not_learn_what_stands_in_it(
+    base_folder: Path, verdicts: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = tmp_path / "mine.txt"
+    template.write_text("[system]\nSay it.\n[case]\n{head}\n{text}\n")
+    training = {"epochs": 1, "batch": 4, "minutes": 1e-5}
+    config = _config(base_folder, training=training, prompt={"context": 400, "shots": 2, "template": str(template)})
+    seen: list[Case] = []
+
+    def watched(cases: list[Case], *rest: Any) -> Any:
+        seen.extend(cases)
+        return examples(cases, *rest)
+
+    monkeypatch.setattr("logfm.finetune.decoder.head.examples", watched)
+    head, _ = DecoderHead.fit(config, CHUNKS, verdicts(8, 0), (), tmp_path / "head")
+    assert len(head.shots) == 2
+    assert {case.case_id for case in (*seen, *head.shots)} == {case.case_id for case in verdicts(8, 0)}
+    assert len(seen) == 6
+    template.unlink()
+    assert DecoderHead.load(tmp_path / "head").prompter().prefix == head.prompter().prefix
 
 
 _KILLED = """

@@ -112,6 +112,34 @@ def test_templates_that_ship_are_whole_and_broken_ones_are_refused(tmp_path: Pat
     with pytest.raises(UserError, match="no such prompt template"):
         read_template("nothing")
     broken = tmp_path / "broken.txt"
-    broken.write_text("[system]\nx\n[case]\n{head}\n[answer]\n{answer}\n")
+    broken.write_text("[system]\nx\n[case]\n{head}\n")
     with pytest.raises(UserError, match=r"\{text\}"):
         read_template(broken)
+    broken.write_text("[system]\nx\n[case]\n{text}\n[answer]\n{answer}\n")
+    with pytest.raises(UserError, match=r"no \[answer\]"):
+        read_template(broken)
+
+
+def test_a_prompt_names_the_labels_that_the_grammar_has(base: Base) -> None:
+    prompter = Prompter(base.tokenizer, read_template("triage"), TRIAGE, 400)
+    said = _text(base, prompter.prefix)
+    assert "threat: access, activity or impact\n" in said
+    assert "severity: high or low" in said
+    with pytest.raises(UserError, match=r"isn't there: \{labels:threat\}"):
+        Prompter(base.tokenizer, read_template("triage"), CHUNKS, 400)
+
+
+def test_a_prompt_is_the_same_on_every_day(tmp_path: Path) -> None:
+    chat = (
+        "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+        "{{ 'Today: ' + date_string }}{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
+    )
+    base = open_base(BaseModelConfig(name=str(write_base(tmp_path / "base", chat=chat)), device="cpu"))
+    assert _text(base, Prompter(base.tokenizer, TEMPLATE, CHUNKS, 300).prefix).startswith("Today: 26 Jul 2024[system]")
+
+
+def test_a_chat_template_that_always_fails_is_told_in_a_line(tmp_path: Path) -> None:
+    chat = "{{ raise_exception('not\nto be used') }}"
+    base = open_base(BaseModelConfig(name=str(write_base(tmp_path / "base", chat=chat)), device="cpu"))
+    with pytest.raises(UserError, match=r"chat template fails \(not to be used\)"):
+        Prompter(base.tokenizer, TEMPLATE, CHUNKS, 300)

@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 from logfm.cli import app
 from logfm.configs import load
-from logfm.configs.base import read_yaml, recipes
+from logfm.configs.base import find, read_yaml, recipes
 from logfm.configs.schema.decoder import DecoderConfig
 from logfm.errors import UserError
 from logfm.finetune.decoder.models import known_models
+from logfm.finetune.decoder.running import inputs_of
 
 WORDS = ("red", "green", "blue", "black", "white", "grey", "pink", "brown", "gold", "silver")
 SHIPPED = ("chunks", "techniques", "tram", "triage")
@@ -94,6 +95,30 @@ def test_a_head_is_trained_measured_and_put_to_work(config: Path, tmp_path: Path
     assert "threat: " in shown.stdout
     wrong = runner.invoke(app, ["classify", str(tmp_path / "some.log"), "--head", str(head), "--mode", "both"])
     assert isinstance(wrong.exception, UserError)
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "fields.yaml", "threats.yaml"])
+def test_what_cases_are_written_with_is_part_of_a_heads_identity(base_folder: Path, tmp_path: Path, name: str) -> None:
+    for kept, recipe in (("fields", "finetune/fields/generic"), ("threats", "finetune/threats")):
+        (tmp_path / f"{kept}.yaml").write_text(find(recipe).read_text())
+    (tmp_path / "mine.txt").write_text("[system]\nSay it.\n[case]\n{text}\n")
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    source = {"kind": "rows", "name": "made", "input": str(tmp_path / "rows.jsonl"), "group": "rule"}
+    data = {"task": "triage", "sources": [source], "threats": str(tmp_path / "threats.yaml")}
+    config = DecoderConfig.model_validate(
+        {
+            "decoder": {"name": str(base_folder)},
+            "out": str(tmp_path / "head"),
+            "data": {**data, "writing": {"fields": [str(tmp_path / "fields.yaml")]}},
+            "prompt": {"template": str(tmp_path / "mine.txt")},
+        }
+    )
+    before = inputs_of(config)
+    path = tmp_path / name
+    path.write_text(path.read_text().replace("it.", "it!") + "# changed\n")
+    after = inputs_of(config)
+    assert before.keys() == after.keys()
+    assert sum(before[key] != after[key] for key in before) == 1
 
 
 @pytest.mark.parametrize("name", SHIPPED)
