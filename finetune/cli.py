@@ -51,6 +51,9 @@ def classify_command(
     mode: Annotated[
         str, typer.Option("--mode", help="A decoder's answers: constrained to its grammar, or free.")
     ] = "constrained",
+    product: Annotated[
+        str | None, typer.Option("--product", help="Alert triage: the product that wrote the logs, as in training.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Classify the sequences of an input with a trained head, the most abnormal first."""
@@ -65,7 +68,7 @@ def classify_command(
     if read_manifest(head).stage == "decoder":
         from logfm.finetune.decoder.cli import answer
 
-        answer(inputs, head, mode, top, as_json)
+        answer(inputs, head, mode, top, as_json, product)
         return
     from logfm.embeddings import LogEncoder
     from logfm.finetune.classify import classify, head_encoding

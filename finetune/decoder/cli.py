@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,22 +49,33 @@ def write_merged(folder: Path, out: Path) -> None:
     merge(folder, out)
 
 
-def answer(inputs: Sequence[str], folder: Path, mode: str, top: int, as_json: bool) -> None:
-    """Classify an input with a decoder head, the most suspicious first where it gives a verdict."""
+def answer(
+    inputs: Sequence[str], folder: Path, mode: str, top: int, as_json: bool, product: str | None = None
+) -> None:
+    """Classify an input with a decoder head, the most suspicious first where it gives a verdict.
+
+    Free answers are read tolerantly; of one that can't be read it is told why.
+    """
     if mode not in ("constrained", "free"):
         raise UserError("--mode is constrained or free", mode)
     _needed()
     from logfm.finetune.decoder.head import DecoderHead
+    from logfm.finetune.decoder.parsing import parse
     from logfm.finetune.decoder.unlabelled import unlabelled
 
     head = DecoderHead.load(folder)
     count = head.prompter().plain
-    given = unlabelled(inputs, head.config.data, head.config.seed, lambda text: len(count(text)))
+    given = unlabelled(inputs, head.config.data, head.config.seed, lambda text: len(count(text)), product)
     found = head.predict(given, "free" if mode == "free" else "constrained")
+    reasons = [""] * len(found)
+    if mode == "free":
+        parsed = [parse(one.raw, head.grammar, "tolerant") for one in found]
+        found = [replace(one, answer=read.answer) for one, read in zip(found, parsed, strict=True)]
+        reasons = [read.reason for read in parsed]
     scores = [_score(one, head.grammar) for one in found]
     order = sorted(range(len(given)), key=lambda row: (-(scores[row] or 0.0), row))
     if as_json:
-        rows = [_row(given[row], found[row], scores[row]) for row in order]
+        rows = [_row(given[row], found[row], scores[row]) | {"unreadable": reasons[row]} for row in order]
         emit_json({"threshold": head.threshold, "mode": mode, "answers": rows})
         return
     table = _table("score", "answer", "case")
@@ -78,6 +89,8 @@ def answer(inputs: Sequence[str], folder: Path, mode: str, top: int, as_json: bo
         )
     stdout.print(table)
     say(f"{len(given)} cases answered" + ("" if len(given) <= top else f", {top} shown"))
+    if unread := sum(map(bool, reasons)):
+        say(f"{unread} answers can't be read: {', '.join(sorted(set(filter(None, reasons))))}")
     if cut := sum(one.cut > 0 or case.left_out > 0 for one, case in zip(found, given, strict=True)):
         say(f"{cut} cases were longer than the head reads: it read their beginnings")
 

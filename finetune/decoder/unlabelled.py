@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from logfm.configs.schema.cases import CasesConfig, SimulatedSource
 from logfm.corpus.events import Event
@@ -15,24 +16,30 @@ from logfm.finetune.decoder.writing import CountTokens
 
 
 def unlabelled(
-    inputs: Sequence[str], config: CasesConfig, seed: int = 0, count_tokens: CountTokens | None = None
+    inputs: Sequence[str],
+    config: CasesConfig,
+    seed: int = 0,
+    count_tokens: CountTokens | None = None,
+    product: str | None = None,
 ) -> tuple[Case, ...]:
     """The cases of an INPUT, with an empty answer; all its events are held in memory.
 
-    Chunks are those of the configuration, each session of its own; a triage or text case is one event.
+    Chunks are those of the configuration, each session of its own; a triage or text case is one event. `product` is
+    what wrote all events, as a table of training cases calls it (`AWS.CloudTrail`); by default it is what the reader
+    makes of each, which training may not have seen.
 
     Raises:
         UserError: the input can't be read, or holds no event.
     """
     maker = maker_of(config, seed, count_tokens)
     hide = hidden(config.writing.hide, *(source.hide for source in config.sources))
-    found = tuple(case for group in _groups(inputs, config) for case in _cases(group, maker, hide))
+    found = tuple(case for group in _groups(inputs, config, product) for case in _cases(group, maker, hide))
     if not found:
         raise UserError("no event to classify", ", ".join(inputs))
     return found
 
 
-def _groups(inputs: Sequence[str], config: CasesConfig) -> Iterator[Group]:
+def _groups(inputs: Sequence[str], config: CasesConfig, product: str | None) -> Iterator[Group]:
     """Events of one session, or of none, together; simulated sessions are one time line over their hosts."""
     without = {name for source in config.sources for name in source.without}
     line = all(isinstance(source, SimulatedSource) and not source.by for source in config.sources)
@@ -41,6 +48,8 @@ def _groups(inputs: Sequence[str], config: CasesConfig) -> Iterator[Group]:
         for row in batch.to_pylist():
             event = Event(**row)
             if event.source not in without:
+                if product:
+                    event = replace(event, source=product, log_type=product)
                 one = Labelled(event, suspicious=True, product=event.log_type or event.source)
                 sessions.setdefault(event.session_id or "", []).append(one)
     for name, events in sessions.items():

@@ -262,6 +262,16 @@ def test_an_input_without_labels_is_cut_and_written_alike(tmp_path):
     assert len(single) == 20 and single[0].head == {"product": SYSMON}
 
 
+def test_triage_of_logs_reads_as_in_training_where_the_product_is_told(tmp_path):
+    given = config("triage", rule_tests(tmp_path), benign=True)
+    labelled = cases(given).cases
+    logs = [json.loads(line)["log"] for line in (tmp_path / "tests.jsonl").read_text().splitlines()[:-1]]
+    path = write_lines(tmp_path / "logs.jsonl", logs)
+    found = unlabelled([str(path)], given, product="Product.Audit")
+    assert [(case.head, case.text) for case in found] == [(case.head, case.text) for case in labelled]
+    assert unlabelled([str(path)], given)[0].head != labelled[0].head
+
+
 def test_chunks_are_cut_by_host_in_order_of_time():
     events = [event({}, f"{place}", host="ab"[place % 2], timestamp=None) for place in range(5)]
     group = Group("g", "s", [Labelled(one, False) for one in events], "event")

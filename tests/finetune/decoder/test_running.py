@@ -12,6 +12,9 @@ from logfm.configs import load
 from logfm.configs.base import find, read_yaml, recipes
 from logfm.configs.schema.decoder import DecoderConfig
 from logfm.errors import UserError
+from logfm.finetune.decoder.answers import Case
+from logfm.finetune.decoder.generating import Prediction
+from logfm.finetune.decoder.head import DecoderHead
 from logfm.finetune.decoder.models import known_models
 from logfm.finetune.decoder.running import inputs_of
 
@@ -64,7 +67,9 @@ def config(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_head_is_trained_measured_and_put_to_work(config: Path, tmp_path: Path) -> None:
+def test_a_head_is_trained_measured_and_put_to_work(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner = CliRunner()
     done = runner.invoke(app, ["finetune", str(config), "--json"], catch_exceptions=False)
     assert done.exit_code == 0
@@ -90,9 +95,23 @@ def test_a_head_is_trained_measured_and_put_to_work(config: Path, tmp_path: Path
         )
         answers = json.loads(found.stdout)["answers"]
         assert len(answers) == 2
-        assert all((one["answer"] is not None) == (mode == "constrained") for one in answers)
+        assert all((one["answer"] is None) == bool(one["unreadable"]) for one in answers)
+        assert mode == "free" or not any(one["unreadable"] for one in answers)
     shown = runner.invoke(app, ["classify", str(tmp_path / "some.log"), "--head", str(head)], catch_exceptions=False)
     assert "threat: " in shown.stdout
+    grammar = DecoderHead.load(head).grammar
+    said = grammar.write({slot.name: slot.labels[:1] for slot in grammar.slots}).upper()
+
+    def predict(head: DecoderHead, cases: list[Case], mode: str) -> list[Prediction]:
+        return [Prediction(one.case_id, text, None, {}) for one, text in zip(cases, (said, "?"), strict=True)]
+
+    monkeypatch.setattr(DecoderHead, "predict", predict)
+    found = runner.invoke(
+        app, ["classify", str(tmp_path / "some.log"), "--head", str(head), "--mode", "free", "--json"]
+    )
+    read, unread = json.loads(found.stdout)["answers"]
+    assert read["answer"] == {slot.name: [slot.labels[0]] for slot in grammar.slots} and not read["unreadable"]
+    assert unread["answer"] is None and unread["unreadable"] == "no label"
     wrong = runner.invoke(app, ["classify", str(tmp_path / "some.log"), "--head", str(head), "--mode", "both"])
     assert isinstance(wrong.exception, UserError)
 
