@@ -1,6 +1,6 @@
 """Decoder heads beside TF-IDF, neighbours, encoder heads, Sigma and the untuned model, on held-out groups.
 
-    python benchmarks/decoders.py --task chunks|otrf|techniques|simulated|tram|triage --out FOLDER
+    python benchmarks/decoders.py --task chunks|unseen|prevalence|otrf|techniques|simulated|tram|triage --out FOLDER
         [--data FOLDER] [--sim FOLDER] [--folds 5] [--only-folds 1] [--minutes 30] [--encoder URI] [--no-decoder]
         [--noise 0.1 --noise 0.2] [--inject 10] [--train-cases 3000] [--test-cases 1000] [--set KEY=VALUE]
 
@@ -55,6 +55,7 @@ from logfm.evaluation.suite.contestants import short_name
 from logfm.finetune.decoder.answers import Case
 from logfm.finetune.decoder.cases import CaseSet, attack_of
 from logfm.finetune.decoder.injection import injections
+from logfm.finetune.decoder.labelling import SUSPICIOUS, VERDICT
 from logfm.finetune.decoder.splits import flip, split
 
 SVM = "TF-IDF + SVM"
@@ -92,7 +93,7 @@ def _folds(found: CaseSet, options: argparse.Namespace) -> list[Fold]:
         test = sampled(parts.test, options.test_cases, options.seed)
         folds.append(Fold(f"{options.task} {place}", found.grammar, parts.train, parts.validation, test))
         say(f"{folds[-1].name}: {len(parts.train)} train ({parts.removed} copies of test removed), "
-            f"{len(parts.validation)} validation, {len(test)} of {len(parts.test)} test")  # fmt: skip
+            f"{len(parts.validation)} validation, {len(test)} of {len(parts.test)} test; {_prevalence(folds[-1])}")  # fmt: skip
     return folds
 
 
@@ -135,13 +136,24 @@ def _facts(found: CaseSet, folds: Sequence[Fold], results: Results) -> dict[str,
         "counts": dict(found.counts),
         "folds": [
             {"name": fold.name, "train": len(fold.train), "validation": len(fold.validation), "test": len(fold.test),
-             "groups": len({case.group for case in fold.test})}
+             "groups": len({case.group for case in fold.test}), **_prevalence(fold)}
             for fold in folds
         ],
         "ceiling of exact match": ceilings(folds),
         "cells": {f"{name}, {fold}": dict(cell.figures) for (name, fold), cell in results.cells.items()},
         "left out": list(results.left_out),
     }  # fmt: skip
+
+
+def _prevalence(fold: Fold) -> dict[str, float]:
+    """The shares of train and test that are suspicious: how many normal cases a group gives makes them what they are."""
+    parts = {"train": fold.train, "test": fold.test}
+    if VERDICT not in fold.test[0].answer:
+        return {}
+    return {
+        f"suspicious {name}": round(sum(case.answer[VERDICT] == (SUSPICIOUS,) for case in part) / len(part), 4)
+        for name, part in parts.items()
+    }
 
 
 def _write(

@@ -91,7 +91,15 @@ class SimulatedSource(_Source):
     skip: tuple[str, ...] = ()
     """Names of files of a session that are not read (`packets.json`, `web_*.json`)."""
 
-    _columns = field_validator("by", "skip", mode="before")(_listed)
+    test_scenarios: tuple[str, ...] = ()
+    """Attacks that only test has: their sessions are test, and test sessions with another attack are left out. Without
+    it train and test show the same attacks, by other users on other hosts."""
+
+    test_normal: int | None = Field(default=None, ge=0)
+    """Normal cases that a test session gives at most, where that is not `group_normal`: with all of them attacks are as
+    rare as they are in the sessions."""
+
+    _columns = field_validator("by", "skip", "test_scenarios", mode="before")(_listed)
 
 
 class CapturesSource(_Source):

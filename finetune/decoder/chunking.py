@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from logfm.configs.schema.cases import CaseSource, ChunkConfig
+from logfm.configs.schema.cases import CaseSource, ChunkConfig, SimulatedSource
 from logfm.finetune.decoder.groups import Counts, Group, Labelled
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -54,10 +54,13 @@ def drawn(
     """The chunks that become cases, in their order: so many suspicious and, with `normal`, so many others."""
     suspicious = [one for one in found if one.suspicious]
     others = [one for one in found if not one.suspicious] if normal else []
+    most = source.group_normal
+    if isinstance(source, SimulatedSource) and source.test_normal is not None and group.part == "test":
+        most = source.test_normal
     rng = np.random.default_rng(seed_of(str(seed), group.source, group.name))
-    chosen = _some(suspicious, source.group_attack, rng) + _some(others, source.group_normal, rng)
+    chosen = _some(suspicious, source.group_attack, rng) + _some(others, most, rng)
     counts["suspicious chunks beyond what a file or session gives"] += max(0, len(suspicious) - source.group_attack)
-    counts["normal chunks beyond what a file or session gives"] += max(0, len(others) - source.group_normal)
+    counts["normal chunks beyond what a file or session gives"] += max(0, len(others) - most)
     places = {id(one): place for place, one in enumerate(found)}
     return sorted(chosen, key=lambda one: places[id(one)])
 

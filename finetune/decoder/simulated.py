@@ -1,6 +1,6 @@
 """Sessions of the simulator: every event of one time line with its own truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby
 from operator import itemgetter
@@ -33,10 +33,13 @@ def read_simulated(source: SimulatedSource, counts: Counts) -> Iterator[Group]:
     read_manifest(folder, STAGE)
     if len(source.input) > 1 or not (folder / SESSIONS).is_file():
         raise UserError("not simulated sessions", folder, "Make them: logfm simulate --sessions N --out DIR.")
-    parts = dict(zip(*pq.read_table(folder / SESSIONS, columns=["session", "split"]).to_pydict().values(), strict=True))
+    parts = _parts(folder / SESSIONS, source.test_scenarios)
     logs = folder / LOGS
     before = len(shown_path(logs)) + 1
     for session, rows in groupby(_truth(folder / TRUTH), key=itemgetter("session")):
+        if parts.get(session) is None:
+            counts["test sessions of an attack that train has"] += 1
+            continue
         truth = {row["event_id"]: row for row in rows}
         files = [name for name in sorted({row["file"] for row in truth.values()}) if not _skipped(name, source)]
         counts["events of files that were not asked for"] += sum(
@@ -46,7 +49,29 @@ def read_simulated(source: SimulatedSource, counts: Counts) -> Iterator[Group]:
             continue
         events = (one for one in read_events([logs / name for name in files]) if isinstance(one, Event))
         labelled = [_labelled(event, truth, before, counts) for event in events]
-        yield Group(session, source.name, labelled, "event", source.by, parts.get(session))
+        yield Group(session, source.name, labelled, "event", source.by, parts[session])
+
+
+def _parts(path: Path, scenarios: Sequence[str]) -> dict[str, str]:
+    """The part of each session; one that is in none is left out.
+
+    Raises:
+        UserError: no session has such a scenario.
+    """
+    names = ["session", "split", *(["scenario"] if scenarios else [])]
+    rows = pq.read_table(path, columns=names).to_pylist()
+    known = sorted({row["scenario"] for row in rows if row.get("scenario")})
+    for name in scenarios:
+        if name not in known:
+            raise UserError("no session has the scenario", name, f"Known: {', '.join(known)}.")
+    found = {}
+    for row in rows:
+        attack = row.get("scenario")
+        if attack in scenarios:
+            found[row["session"]] = "test"
+        elif not (scenarios and attack and row["split"] == "test"):
+            found[row["session"]] = row["split"]
+    return found
 
 
 def _truth(path: Path) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from logfm.finetune.decoder.cases import cases
 from logfm.finetune.decoder.chunking import chunks
 from logfm.finetune.decoder.groups import Counts, Group, Labelled
 from logfm.finetune.decoder.labelling import ThreatMap, grammar_of
+from logfm.finetune.decoder.splits import split
 from logfm.finetune.decoder.storing import read_cases, write_cases
 from logfm.finetune.decoder.unlabelled import unlabelled
 from tests.finetune.decoder.logs import (
@@ -78,6 +79,24 @@ def test_techniques_of_simulated_sessions_are_those_of_their_attack_events(tmp_p
     assert [dict(case.answer) for case in found.cases] == [{"techniques": ("T1003.001",), "reason": ("dump it",)}] * 3
     by_file = config("techniques", source | {"by": ["file"]})
     assert all("other" not in case.text for case in cases(by_file).cases if "windows" in case.text)
+
+
+def test_attacks_that_only_test_has(tmp_path):
+    source = sessions(tmp_path / "sim", 8)  # attack0 in 1 and 5, attack1 in 3 and 7; 6 and 7 are test
+    found = cases(config("chunks", source | {"test_scenarios": "attack0"}, given_split=True))
+    attacks = {case.group for case in found.cases if case.answer["verdict"] == ("suspicious",)}
+    parts = split(found)
+    assert {case.group for case in parts.test} == {f"simulated:0000{number}" for number in (1, 5, 6)}
+    assert attacks - {case.group for case in parts.test} == {"simulated:00003"}
+    assert found.counts["test sessions of an attack that train has"] == 1
+    with pytest.raises(UserError, match="no session has the scenario: attack9"):
+        cases(config("chunks", source | {"test_scenarios": "attack9"}))
+
+
+def test_test_sessions_can_give_all_their_normal_chunks(tmp_path):
+    source = sessions(tmp_path / "sim") | {"group_normal": 1, "test_normal": 100}
+    found = Counter(case.group for case in cases(config("chunks", source)).cases)
+    assert found == {f"simulated:0000{number}": 1 + number % 2 if number < 4 else 3 for number in range(6)}
 
 
 def test_sigma_tells_the_suspicious_chunks_of_a_capture(tmp_path):
