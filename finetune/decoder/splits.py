@@ -1,5 +1,6 @@
 """Cases in training, validation and test by whole groups; and label noise."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,11 +14,16 @@ from logfm.finetune.decoder.cases import CaseSet
 from logfm.finetune.decoder.labelling import NORMAL, REASON, VERDICT
 
 TEST = "test"
+_BESIDE = re.compile(r"^(?:\+\d+s )?(?:HOST\d+ )?| x\d+$")
 
 
 @dataclass(frozen=True)
 class CaseSplit:
-    """Cases that no group, no event and no positive but for its values lies in two of (test against the others)."""
+    """Cases that no group, no event and no positive but for its values lies in two of (test against the others).
+
+    Where chunks begin makes no difference to that: the lines that tell a positive, which no normal case has, are not all
+    in a test positive.
+    """
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
@@ -56,10 +62,12 @@ def split(cases: CaseSet, fold: int = 0, folds: int = 5) -> CaseSplit:
     ]
     if not all(parts):
         raise UserError("too few groups for this split", f"{len(groups)} groups, {folds} folds")
-    train, tune = (_without_copies(part, parts[2]) for part in parts[:2])
+    copied = _copied(cases.cases, parts[2])
+    train, tune = ([case for case in part if case.case_id not in copied] for part in parts[:2])
     removed = len(parts[0]) + len(parts[1]) - len(train) - len(tune)
     found = CaseSplit(tuple(train), tuple(tune), tuple(parts[2]), removed)
     _assert_disjoint(found)
+    assert not _copied((*train, *tune, *(case for case in cases.cases if not _positive(case))), found.test)
     return found
 
 
@@ -106,14 +114,29 @@ def _given(cases: CaseSet, fold: int) -> set[str]:
     return test
 
 
-def _without_copies(part: Sequence[Case], test: Sequence[Case]) -> list[Case]:
-    """Cases but for those positives that a test case is like, values aside."""
-    known = set(_templates([case for case in test if _positive(case)]))
-    return [
-        case
-        for case, template in zip(part, _templates(part), strict=True)
-        if not (_positive(case) and template in known)
-    ]
+def _copied(cases: Sequence[Case], test: Sequence[Case]) -> set[str]:
+    """The ids of positives that a test positive is like, values aside: as a whole, or in all the lines that tell it."""
+    positives = [case for case in cases if _positive(case)]
+    normal = set().union(*_line_templates([case for case in cases if not _positive(case)]))
+    wanted = [case for case in test if _positive(case)]
+    known = set(_templates(wanted))
+    holders: dict[int, set[int]] = {}
+    for place, lines in enumerate(_line_templates(wanted)):
+        for line in lines:
+            holders.setdefault(line, set()).add(place)
+    found = set()
+    for case, whole, lines in zip(positives, _templates(positives), _line_templates(positives), strict=True):
+        telling = [holders.get(line, set()) for line in lines - normal]
+        if whole in known or (telling and set.intersection(*telling)):
+            found.add(case.case_id)
+    return found
+
+
+def _line_templates(cases: Sequence[Case]) -> list[set[int]]:
+    """The lines of each case, values aside, without when and where they were and how often."""
+    lines = [[_BESIDE.sub("", line) for line in case.text.split("\n")] for case in cases]
+    hashes = iter(template_hashes(pa.array([line for some in lines for line in some], pa.string())).tolist())
+    return [{next(hashes) for _ in some} for some in lines]
 
 
 def _templates(cases: Sequence[Case]) -> list[int]:
@@ -130,6 +153,3 @@ def _assert_disjoint(found: CaseSplit) -> None:
     for what in (lambda case: {case.group}, lambda case: set(case.event_ids)):
         sets = [set().union(*map(what, part)) for part in parts]
         assert sum(map(len, sets)) == len(set().union(*sets))
-    test = set(_templates([case for case in found.test if _positive(case)]))
-    for part in parts[:2]:
-        assert not test & set(_templates([case for case in part if _positive(case)]))

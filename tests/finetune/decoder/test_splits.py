@@ -62,6 +62,23 @@ def test_positives_that_test_has_but_for_their_values_leave_training():
     assert len(found.train) + len(found.validation) + len(found.test) + found.removed == 80
 
 
+def test_an_attack_that_is_cut_at_another_place_is_a_copy_too():
+    cases = [
+        case(number, f"g{number}", "normal" if number % 2 else "suspicious", f"all is well\n{word} is up")
+        for number, word in enumerate("abcdefghijklmnopqrstuvwxyz")
+    ]
+    parts = {"g0": "test", **{f"g{number}": "train" for number in range(1, 26)}}
+    cases[0] = replace(cases[0], text="b is up\n+3s HOST1 procdump of pid 12 x2\nwhoami asked\nd is up")
+    cases[2] = replace(cases[2], text="whoami asked\n+77s f is up\nHOST2 procdump of pid 9")
+    cases[4] = replace(cases[4], text="b is up\nprocdump of pid 3")
+    cases[6] = replace(cases[6], text="procdump of pid 3\nnet user asked")
+    cases[8] = replace(cases[8], text="b is up\nd is up")
+    found = split(case_set(cases, parts=parts, given_split=True))
+    gone = {one.case_id for one in cases} - {one.case_id for part in found for one in part}
+    assert gone == {"c2", "c4"}
+    assert found.removed == 2
+
+
 def test_normal_cases_may_repeat():
     cases = [replace(one, text=f"all is well {place}") if place % 4 == 1 else one for place, one in enumerate(CASES)]
     assert split(case_set(cases)).removed == 0
