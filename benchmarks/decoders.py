@@ -2,6 +2,7 @@
 
     python benchmarks/decoders.py --task chunks|unseen|prevalence|otrf|techniques|simulated|tram|triage --out FOLDER
         [--data FOLDER] [--sim FOLDER] [--folds 5] [--only-folds 1] [--minutes 30] [--encoder URI] [--no-decoder]
+        [--no-free] [--no-untuned]
         [--noise 0.1 --noise 0.2] [--inject 10] [--train-cases 3000] [--test-cases 1000] [--set KEY=VALUE]
 
 `--data` is the folder of public logs, `--sim` a set that `logfm simulate --config simulate/paper870` wrote; the cases
@@ -11,9 +12,10 @@ Cases are read once and kept under `FOLDER/cases`. Tables (Markdown and JSON), c
 layers go to `FOLDER/TASK`.
 
 Decoders learn from `--train-cases` cases at most; fewer than 1,000 are spread over labels and groups. TF-IDF takes part
-with the same cases and with all of train. Validation chooses the settings of what learns from vectors, and thresholds; a decoder's settings
-(`--set training.learning_rate=0.002`) are for whoever runs this to choose, by the worth on validation that is printed
-for every cell and kept in it. Test chooses nothing. Splits are by archive, file, rule, report or session.
+with the same cases and with all of train. Validation chooses the settings of what learns from vectors, and thresholds;
+a decoder's settings (`--set training.learning_rate=0.002`) are for whoever runs this to choose, by the worth on
+validation that is printed for every cell and kept in it. Test chooses nothing. Splits are by archive, file, rule,
+report or session.
 """
 
 import argparse
@@ -73,7 +75,8 @@ def main() -> None:
     found = kept_cases(config, options.seed, models, options.out / "cases")
     say(f"{len(found.cases)} cases; {dict(found.counts)}")
     folds = _folds(found, options)
-    contestants = _contestants(options, config, folds, models.contestants() if models else ())
+    asked = models.contestants(not options.no_untuned, not options.no_free) if models else ()
+    contestants = _contestants(options, config, folds, asked)
     results = run(contestants, folds, options.out / "cells", options.seed, options.minutes)
     tactics = _tactics(config)
     out = options.out / options.task
@@ -92,8 +95,10 @@ def _folds(found: CaseSet, options: argparse.Namespace) -> list[Fold]:
         parts = split(found, place, options.folds)
         test = sampled(parts.test, options.test_cases, options.seed)
         folds.append(Fold(f"{options.task} {place}", found.grammar, parts.train, parts.validation, test))
-        say(f"{folds[-1].name}: {len(parts.train)} train ({parts.removed} copies of test removed), "
-            f"{len(parts.validation)} validation, {len(test)} of {len(parts.test)} test; {_prevalence(folds[-1])}")  # fmt: skip
+        say(
+            f"{folds[-1].name}: {len(parts.train)} train ({parts.removed} copies of test removed), "
+            f"{len(parts.validation)} validation, {len(test)} of {len(parts.test)} test {_prevalence(folds[-1])}"
+        )
     return folds
 
 
@@ -146,7 +151,7 @@ def _facts(found: CaseSet, folds: Sequence[Fold], results: Results) -> dict[str,
 
 
 def _prevalence(fold: Fold) -> dict[str, float]:
-    """The shares of train and test that are suspicious: how many normal cases a group gives makes them what they are."""
+    """The shares of train and test that are suspicious: they follow from how many normal cases a group gives."""
     parts = {"train": fold.train, "test": fold.test}
     if VERDICT not in fold.test[0].answer:
         return {}
@@ -214,6 +219,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--noise", type=float, action="append", default=[], help="share of training labels flipped")
     parser.add_argument("--inject", type=int, default=0, help="test cases that get every line of injections.yaml")
     parser.add_argument("--no-decoder", action="store_true")
+    parser.add_argument("--no-free", action="store_true", help="decoders answer under the grammar only")
+    parser.add_argument("--no-untuned", action="store_true", help="no zero-shot and few-shot runs")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE in the decoder's configuration")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -44,15 +44,15 @@ class Models:
         """Tokens of a text."""
         return len(self.base.tokenizer.tokenize(text))
 
-    def contestants(self, untuned: bool = True) -> list[Decoder]:
-        """Zero-shot, few-shot and tuned."""
+    def contestants(self, untuned: bool = True, free: bool = True) -> list[Decoder]:
+        """Tuned, and with `untuned` zero-shot and few-shot; `free` lets them answer without the grammar, too."""
         context = self.config.prompt.context + SHOTS * SHOT_TOKENS
         prompt = self.config.prompt.model_copy(update={"shots": SHOTS, "context": context})
         few = self.config.model_copy(update={"prompt": prompt})
-        found = [Decoder("tuned", self.tuned, self._about(self.config, tuned=True))]
+        found = [Decoder("tuned", self.tuned, self._about(self.config, tuned=True), free)]
         if untuned:
-            found.append(Decoder("zero-shot", self._untuned(self.config), self._about(self.config)))
-            found.append(Decoder("few-shot", self._untuned(few), self._about(few)))
+            found.append(Decoder("zero-shot", self._untuned(self.config), self._about(self.config), free))
+            found.append(Decoder("few-shot", self._untuned(few), self._about(few), free))
         return found
 
     def tuned(self, fold: Fold, seed: int) -> Predictor:

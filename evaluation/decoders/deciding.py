@@ -45,7 +45,8 @@ def decide(slot: Slot, scores: Floats, truth: Sequence[Sequence[str]], attack: s
     """The best rule on validation: `scores` (n, labels in the slot's order, -inf for what can't be), `truth` n rows.
 
     Two labels, `attack` among them: the threshold with the highest mean of F1 and MCC. Several: the highest score, with
-    what is added to each label's (see `offsets_of`). Sets: the threshold, and whether there is always one label, with the highest mean Jaccard.
+    what is added to each label's (see `offsets_of`). Sets: the threshold, and whether there is always one label, with
+    the highest mean Jaccard.
     """
     if slot.kind == "one":
         return _decide_one(slot, scores, [labels[0] for labels in truth], attack)
@@ -103,7 +104,8 @@ def _agreement(given: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
     """Mean of accuracy and of F1 over the labels that occur."""
     size = max(int(given.max()), int(truth.max())) + 1
     rows, right = np.bincount(truth[truth >= 0], minlength=size), np.bincount(truth[truth == given], minlength=size)
-    f1 = ratio(2.0 * right, (rows + np.bincount(given, minlength=size)).astype(np.float64))[rows > 0]
+    both = (rows + np.bincount(given, minlength=size)).astype(np.float64)
+    f1 = ratio(2 * right.astype(np.float64), both)[rows > 0]
     return float(np.mean(truth == given) + (f1.mean() if f1.size else 0.0)) / 2
 
 

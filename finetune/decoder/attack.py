@@ -75,7 +75,7 @@ def load_attack(config: AttackConfig) -> Attack:
         return _read(config.path, config.release, digest)
     shipped = _shipped(digest)
     if config.release != shipped.release:
-        raise UserError(f"only ATT&CK {shipped.release} ships", config.release, "Give the release's folder: attack.path.")
+        raise UserError(f"only ATT&CK {shipped.release} ships", config.release, "Give its folder: attack.path.")
     return shipped
 
 

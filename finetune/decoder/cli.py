@@ -35,7 +35,7 @@ def train(source: str, overrides: Sequence[str], as_json: bool) -> None:
         table.add_row(name, *(str(metrics[column].get(name, "")) for column in columns))
     stdout.print(table)
     say(
-        f"exact match can't exceed {metrics['exact_match_ceiling']}: other test cases have a label that training lacks; "
+        f"exact match can't exceed {metrics['exact_match_ceiling']}: the other cases have a label that training lacks; "
         f"{metrics['answers_seen']} have an answer that training has"
     )
     say(f"head: {resolved.out}")
@@ -49,9 +49,7 @@ def write_merged(folder: Path, out: Path) -> None:
     merge(folder, out)
 
 
-def answer(
-    inputs: Sequence[str], folder: Path, mode: str, top: int, as_json: bool, product: str | None = None
-) -> None:
+def answer(inputs: Sequence[str], folder: Path, mode: str, top: int, as_json: bool, product: str | None = None) -> None:
     """Classify an input with a decoder head, the most suspicious first where it gives a verdict.
 
     Free answers are read tolerantly; of one that can't be read it is told why.

@@ -129,10 +129,7 @@ def score(session: Session, root: Node, rows: Sequence[int] | None = None) -> di
     reached = {id(root): torch.zeros(len(rows))}
     found: dict[str, torch.Tensor] = {}
     for place, node in places:
-        if states is None or place < 0:
-            logits = session.logits[list(rows)]
-        else:
-            logits = session.following(states[:, place])
+        logits = session.logits[list(rows)] if states is None or place < 0 else session.following(states[:, place])
         shares = (logits[:, list(node.children)] - logits.logsumexp(1, keepdim=True)).cpu() + reached[id(node)][:, None]
         for child, share in zip(node.children.values(), shares.T, strict=True):
             if child.children:
@@ -152,7 +149,8 @@ def _next(scores: dict[str, float], slot: Slot, found: Decided, row: int) -> str
     """The likeliest label behind those that a text has, noted in what was found."""
     written, highest = found.labels[row], found.logprobs[row]
     after = slot.labels.index(written[-1]) + 1 if written else 0
-    values = {label: scores[label] for label in (*slot.labels[after:], *((NONE,) if slot.empty and not written else ()))}
+    none = (NONE,) if slot.empty and not written else ()
+    values = {label: scores[label] for label in (*slot.labels[after:], *none)}
     most = max(values.values())
     total = most + math.log(sum(math.exp(value - most) for value in values.values()))
     for label in values.keys() & highest.keys():

@@ -32,8 +32,11 @@ _RID = {"500": "-admin", "502": "-krbtgt", "512": "-admins"}
 _NOISE = (
     (re.compile(r"\{?[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\}?"), "GUID"),
     (re.compile(r"\b(?:19|20)\d\d-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"), "TIME"),
+    (re.compile(r"\b(?:19|20)\d\d/\d\d/\d\d(?:[ /T]\d\d:\d\d:\d\d)?(?![\d/])"), "TIME"),
+    (re.compile(r"\b\d{1,2}/\d{1,2}/(?:19|20)\d\d(?: \d{1,2}:\d\d(?::\d\d)?(?: [AP]M)?)?(?![\d/])"), "TIME"),
     (re.compile(r"\b\d\d/[A-Z][a-z]{2}/(?:19|20)\d\d:\d\d:\d\d:\d\d(?: [+-]\d{4})?"), "TIME"),
     (re.compile(r"^(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d "), ""),
+    (re.compile(r"(?<![0-9A-Za-z:.])(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:[.,]\d{1,9})?(?![0-9A-Za-z:])"), "TIME"),
     (re.compile(r"(?<![0-9A-Za-z])(?:0x)?(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{16,}(?![0-9A-Za-z])"), "HEX"),
     (re.compile(r"\b(?:AKIA|ASIA|AIDA|AROA)[A-Za-z0-9]{12,28}\b"), "KEY"),
     (re.compile(r"(?<!\d)\d{12,}(?!\d)"), "NUM"),

@@ -21,8 +21,8 @@ _BESIDE = re.compile(r"^(?:\+\d+s )?(?:HOST\d+ )?| x\d+$")
 class CaseSplit:
     """Cases that no group, no event and no positive but for its values lies in two of (test against the others).
 
-    Where chunks begin makes no difference to that: the lines that tell a positive, which no normal case has, are not all
-    in a test positive.
+    Where chunks begin makes no difference to that: the lines that tell a positive, which no normal case has, are not
+    all in a test positive.
     """
 
     train: tuple[Case, ...]

@@ -103,7 +103,9 @@ def test_raw_outputs_lie_in_the_cell(tmp_path):
 def test_what_a_contestant_reached_on_validation_lies_in_the_cell(tmp_path):
     split = fold(named=False)
     results = run([decoder(), *classical()], [split], tmp_path)
-    figures = {name: read_cell(path).figures for path in tmp_path.glob("*.jsonl") for name in [read_cell(path).contestant]}
+    figures = {
+        name: read_cell(path).figures for path in tmp_path.glob("*.jsonl") for name in [read_cell(path).contestant]
+    }
     assert figures["decoder"]["cut"] == 0
     assert figures["decoder"]["validation"]["label"] < figures["TF-IDF + SVM"]["validation"]["label"]
     assert figures["majority"] == {}

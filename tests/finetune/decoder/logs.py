@@ -131,9 +131,7 @@ def sessions(folder: Path, count: int = 6) -> dict[str, Any]:
                     truth.append(row | {"tactic": None, "scenario": None, "step": "dump_it" if attack else None})
                     offset += len(line)
             attack = f"attack{number // 2 % 2}" if number % 2 else None
-            summary.append(
-                {"session": name, "split": "test" if number >= count - 2 else "train", "scenario": attack}
-            )
+            summary.append({"session": name, "split": "test" if number >= count - 2 else "train", "scenario": attack})
         pq.write_table(pa.Table.from_pylist(truth), work.path / "truth.parquet")
         pq.write_table(pa.Table.from_pylist(summary), work.path / "sessions.parquet")
     return {"kind": "simulated", "name": "simulated", "input": str(folder)}

@@ -135,7 +135,10 @@ def test_files_of_one_row_and_rows_of_one_archive(tmp_path):
     source["labels"] = str(write_csv(tmp_path / "other.csv", rows))
     found = cases(config("techniques", source | {"group": "campaign"}))
     assert {case.group for case in found.cases} == {"lab:c"}
-    assert found.cases[0].answer == {"techniques": ("T1003.001", "T1059"), "reason": ("LSASS Memory, Command and Scripting Interpreter",)}
+    assert found.cases[0].answer == {
+        "techniques": ("T1003.001", "T1059"),
+        "reason": ("LSASS Memory, Command and Scripting Interpreter",),
+    }
     assert found.counts["files without a label"] == 3
     assert found.counts["cases without a technique"] == 3
     few = config("techniques", source | {"group": "campaign", "events": 5}, limits={"techniques": 1})

@@ -1,0 +1,69 @@
+"""The benchmark of decoders: its tasks are valid, its few-shot runs have room, and a run writes its tables."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from logfm.configs.base import read_yaml
+from tests.finetune.decoder.conftest import write_base
+from tests.finetune.decoder.logs import sessions
+
+FOLDER = Path(__file__).parents[3] / "benchmarks"
+TASKS = list(read_yaml(FOLDER / "decoders.yaml")["tasks"])
+
+
+@pytest.fixture(autouse=True)
+def _as_scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_are_valid_pinned_and_give_nothing_away(task, tmp_path):
+    from decoders_cases import task_config
+
+    config = task_config(task, tmp_path / "data", tmp_path / "sim")
+    simulated = all(source.kind == "simulated" for source in config.sources)
+    assert simulated or (config.attack.path is not None and config.attack.sha256)
+    # A path names the tactic or the technique that the reason is of.
+    assert not any("path" in name or name == "file" for one in config.sources for name in getattr(one, "reason", ()))
+
+
+def test_examples_do_not_take_the_place_of_the_case(tmp_path):
+    from decoders_cases import task_config
+    from decoders_models import SHOTS, decoders
+
+    models = decoders(task_config("triage", tmp_path, None), tmp_path)
+    found = {one.name: one for one in models.contestants()}
+    prompts = {name: one.about["prompt"] for name, one in found.items()}
+    assert prompts["few-shot"]["shots"] == SHOTS
+    assert prompts["few-shot"]["context"] >= prompts["zero-shot"]["context"] + 250 * SHOTS
+    assert found["tuned"].about["template"]
+    assert [(one.name, one.free) for one in models.contestants(untuned=False, free=False)] == [("tuned", False)]
+
+
+def test_a_run_writes_tables_and_goes_on_from_its_cells(tmp_path, monkeypatch):
+    import decoders
+
+    base = write_base(tmp_path / "base")
+    sessions(tmp_path / "sim", 8)
+    command = ["decoders.py", "--task", "chunks", "--sim", str(tmp_path / "sim"), "--out", str(tmp_path / "out")]
+    settings = [f"decoder.name={base}", "decoder.device=cpu", "training.epochs=1", "lora.layers=1", "lora.rank=2",
+                "prompt.context=480", "data.writing.tokens=100"]  # fmt: skip
+    command += [word for one in settings for word in ("--set", one)]
+    monkeypatch.setattr(sys, "argv", [*command, "--no-untuned", "--no-free"])
+    monkeypatch.setattr(decoders, "RESAMPLES", 20)
+    decoders.main()
+    facts = json.loads((tmp_path / "out" / "chunks" / "table.json").read_text())
+    assert 0 < facts["folds"][0]["suspicious test"] < 1
+    assert {"cut", "validation"} == set(facts["cells"]["tuned, chunks 0"])
+    # These sessions show one attack: train keeps none that test has.
+    assert facts["folds"][0]["suspicious train"] == 0
+    assert facts["ceiling of exact match"]["verdict"]["ceiling"] == pytest.approx(5 / 6)
+    table = (tmp_path / "out" / "chunks" / "table.md").read_text()
+    assert "| tuned, constrained |" in table and "| TF-IDF + SVM |" in table
+    assert "zero-shot" not in table and "strict" not in table
+    heads = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "heads").rglob("decoder.json")}
+    decoders.main()
+    assert heads == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "heads").rglob("decoder.json")}
