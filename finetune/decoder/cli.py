@@ -89,8 +89,10 @@ def answer(inputs: Sequence[str], folder: Path, mode: str, top: int, as_json: bo
     say(f"{len(given)} cases answered" + ("" if len(given) <= top else f", {top} shown"))
     if unread := sum(map(bool, reasons)):
         say(f"{unread} answers can't be read: {', '.join(sorted(set(filter(None, reasons))))}")
-    if cut := sum(one.cut > 0 or case.left_out > 0 for one, case in zip(found, given, strict=True)):
+    if cut := sum(one.cut > 0 for one in found):
         say(f"{cut} cases were longer than the head reads: it read their beginnings")
+    if short := sum(case.left_out > 0 for case in given):
+        say(f"of {short} cases long fields were shortened: {sum(case.left_out for case in given)} characters left out")
 
 
 def _score(one: "Prediction", grammar: "Grammar") -> float | None:
