@@ -15,6 +15,9 @@ from logfm.finetune.decoder.answers import NONE, Slot
 from logfm.finetune.decoder.prompting import Prompter, Tokens
 from logfm.finetune.decoder.session import Session
 
+_AT_ONCE = 8_192
+"""Tokens of trees that go through the model together."""
+
 Option = tuple[Tokens, str]
 """How a label is written, and the label."""
 
@@ -125,8 +128,22 @@ def score(session: Session, root: Node, rows: Sequence[int] | None = None) -> di
                 tokens.append(token)
                 parents.append(place)
                 places.append((len(tokens) - 1, child))
-    states = session.branches(tokens, parents, rows) if tokens else None
-    reached = {id(root): torch.zeros(len(rows))}
+    size = max(1, _AT_ONCE // max(1, len(tokens)))
+    found: dict[int, dict[str, float]] = {}
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        states = session.branches(tokens, parents, part) if tokens else None
+        logprobs = _logprobs(session, places, states, part)
+        shares = torch.stack([*logprobs.values()], 1).log_softmax(1).tolist()
+        found |= {row: dict(zip(logprobs, one, strict=True)) for row, one in zip(part, shares, strict=True)}
+    return found
+
+
+def _logprobs(
+    session: Session, places: Sequence[tuple[int, Node]], states: torch.Tensor | None, rows: Sequence[int]
+) -> dict[str, torch.Tensor]:
+    """For each label the logarithms of its probability in these texts, float32 (rows,), from the states of a tree."""
+    reached = {id(places[0][1]): torch.zeros(len(rows))}
     found: dict[str, torch.Tensor] = {}
     for place, node in places:
         logits = session.logits[list(rows)] if states is None or place < 0 else session.following(states[:, place])
@@ -136,8 +153,7 @@ def score(session: Session, root: Node, rows: Sequence[int] | None = None) -> di
                 reached[id(child)] = share
             else:
                 found[child.label] = torch.logaddexp(found[child.label], share) if child.label in found else share
-    values = torch.stack([*found.values()], 1).log_softmax(1).tolist()
-    return {row: dict(zip(found, one, strict=True)) for row, one in zip(rows, values, strict=True)}
+    return found
 
 
 def _options(ways: dict[str, Tokens], *ends: Tokens) -> list[Option]:

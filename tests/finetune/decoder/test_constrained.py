@@ -121,6 +121,15 @@ def test_a_tree_of_continuations_is_read_as_each_alone(base: Base) -> None:
     assert torch.allclose(session.logits[0], plain, atol=1e-4)
 
 
+def test_many_trees_are_read_in_parts(base: Base, verdicts: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = Generator(base.model, _prompter(base, TECHNIQUES), DecodingConfig(reason_tokens=2))
+    whole = generator.predict(verdicts(5, 6), "constrained", 4_000)
+    monkeypatch.setattr("logfm.finetune.decoder.constrained._AT_ONCE", 30)
+    for one, other in zip(generator.predict(verdicts(5, 6), "constrained", 4_000), whole, strict=True):
+        assert one.answer == other.answer
+        assert one.logprobs["techniques"] == pytest.approx(other.logprobs["techniques"], abs=1e-3)
+
+
 def test_the_threshold_has_the_highest_f1() -> None:
     slot = CHUNKS.slots[0]
     scores = [(0.9, True), (0.7, True), (0.6, False), (0.4, True), (0.2, False)]
