@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from logfm.corpus.simulate import wide, windows, windows_detail
-from logfm.corpus.simulate.records import AUTH, DNS, WEB, WINDOWS, Record, Truth, auth_line, dns_line, web_line
+from logfm.corpus.simulate.records import (
+    AUTH,
+    DNS,
+    WEB,
+    WINDOWS,
+    Record,
+    Truth,
+    auth_line,
+    dns_line,
+    sysmon_time,
+    web_line,
+)
 from logfm.corpus.simulate.templates import (
     AccessEvent,
     AnyEvent,
@@ -77,6 +88,7 @@ class Player:
 
     def fill(self, text: str) -> str:
         """Replace the placeholders of a text."""
+        self.cast.time = self.time
         return self.cast.fill(text)
 
     def process(self, name: str, host: str) -> Process:
@@ -147,7 +159,7 @@ class Player:
         process = self.process(event.by, self.fill(event.host))
         fields = {
             "TargetFilename": self.fill(event.path),
-            "CreationUtcTime": windows.stamp(self.time)[:-1].replace("T", " "),
+            "CreationUtcTime": sysmon_time(self.time),
         }
         self.put(WINDOWS, windows.sysmon(self.world, self.time, 11, process, fields, user=True))
 
@@ -201,7 +213,16 @@ class Player:
         """Leave any other Windows event."""
         fields = {name: self.fill(text) for name, text in event.data.items()}
         host = self.fill(event.host)
-        body = windows.windows_event(self.world, self.time, host, event.id, event.channel, event.provider, fields)
+        if event.by and event.target:
+            ends = self.process(event.by, host), self.process(event.target, host)
+            body = windows.injected(self.world, self.time, *ends, fields)
+        elif event.by:
+            process = self.process(event.by, host)
+            body = windows.sysmon(self.world, self.time, event.id, process, fields, user=True)
+        else:
+            if event.channel == windows.SYSMON[0]:
+                fields = {"RuleName": "-", "UtcTime": sysmon_time(self.time)} | fields
+            body = windows.windows_event(self.world, self.time, host, event.id, event.channel, event.provider, fields)
         self.put(WINDOWS, body)
 
     def authenticate(self, event: AuthEvent) -> None:

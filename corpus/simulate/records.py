@@ -49,6 +49,16 @@ def moment(time: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time)
 
 
+def stamp(time: int) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return moment(time).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def sysmon_time(time: int) -> str:
+    """The same moment as Sysmon writes it in its fields."""
+    return stamp(time)[:-1].replace("T", " ")
+
+
 def syslog_time(time: int) -> str:
     """The time of RFC 3164, which has no year."""
     when = moment(time)

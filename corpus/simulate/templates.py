@@ -119,6 +119,10 @@ class WindowsEvent(_Event):
     channel: str = "Security"
     provider: str = "Microsoft-Windows-Security-Auditing"
     host: str = "{host}"
+    by: str | None = None
+    """The process that does it, where it is an event of Sysmon about one."""
+    target: str | None = None
+    """The process that it does it to."""
     data: dict[str, str]
 
 

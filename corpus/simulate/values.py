@@ -5,9 +5,11 @@ import random
 from collections.abc import Callable, Mapping
 
 from logfm.corpus.simulate import pools
+from logfm.corpus.simulate.records import sysmon_time
 from logfm.corpus.simulate.world import World, zipf
 
 Draw = Callable[["Cast"], str]
+_YEAR = 365 * 86_400
 
 
 class Cast:
@@ -26,6 +28,8 @@ class Cast:
         self.world = world
         self.rng = rng
         self.role = role
+        self.time = 0
+        """The time of the event that is filled in (microseconds since 1970)."""
         self._kept = dict(fixed or {})
         self._own: dict[str, str] = {}
         for name, choices in (values or {}).items():
@@ -106,6 +110,11 @@ def _number(low: int, high: int) -> Draw:
     return lambda cast: str(cast.rng.randrange(low, high))
 
 
+def _before(low: float, high: float) -> Draw:
+    """A time so many seconds before the event, as Sysmon writes it."""
+    return lambda cast: sysmon_time(cast.time - int(cast.rng.uniform(low, high) * 1_000_000))
+
+
 def _short(cast: Cast) -> str:
     return f"{cast.rng.getrandbits(16):04x}"
 
@@ -171,6 +180,8 @@ EVENT_VALUES: dict[str, Draw] = {
     "octet": _number(1, 255),
     "port": _number(32_768, 61_000),
     "session": _number(100, 9_000),
+    "t_lately": _before(5, 300),
+    "t_years_ago": _before(2 * _YEAR, 5 * _YEAR),
     "bytes": lambda cast: str(int(cast.rng.lognormvariate(9, 1.4))),
     "unique": lambda cast: (
         f"{cast.rng.getrandbits(32):08x}-{_short(cast)}-{_short(cast)}-{_short(cast)}-{cast.rng.getrandbits(48):012x}"

@@ -7,23 +7,13 @@ from ntpath import basename, dirname
 from typing import Any
 
 from logfm.corpus.simulate import pools
-from logfm.corpus.simulate.records import moment
+from logfm.corpus.simulate.records import stamp, sysmon_time
 from logfm.corpus.simulate.world import Process, World
 
 Fields = dict[str, Any]
-_SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
+SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
 _LABELS = {"Low": 4096, "Medium": 8192, "High": 12288, "System": 16384}
 _SECURITY = ("Security", "Microsoft-Windows-Security-Auditing")
-
-
-def stamp(time: int) -> str:
-    """ISO 8601 in UTC with milliseconds."""
-    return moment(time).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def sysmon_time(time: int) -> str:
-    """The same moment as Sysmon writes it in its fields."""
-    return stamp(time)[:-1].replace("T", " ")
 
 
 def account(world: World, user: str) -> tuple[str, str, str]:
@@ -67,7 +57,7 @@ def sysmon(world: World, time: int, number: int, process: Process, fields: Field
     }
     if user:
         common["User"] = "\\".join(account(world, process.user)[:2])
-    return windows_event(world, time, process.host, number, *_SYSMON, common | fields)
+    return windows_event(world, time, process.host, number, *SYSMON, common | fields)
 
 
 def started(world: World, time: int, process: Process, parent: Process) -> Fields:
@@ -166,6 +156,21 @@ def opened(world: World, rng: random.Random, time: int, process: Process, target
     for name in ("ProcessGuid", "ProcessId", "Image"):
         del event[name]
     return event
+
+
+def injected(world: World, time: int, process: Process, target: Process, fields: Fields) -> Fields:
+    """An event of Sysmon about what a process did to another one, such as 8: it runs a thread there."""
+    return windows_event(world, time, process.host, 8, *SYSMON, {
+        "RuleName": "-",
+        "UtcTime": sysmon_time(time),
+        "SourceProcessGuid": process.guid,
+        "SourceProcessId": str(process.pid),
+        "SourceImage": process.image,
+        "TargetProcessGuid": target.guid,
+        "TargetProcessId": str(target.pid),
+        "TargetImage": target.image,
+        **fields,
+    })  # fmt: skip
 
 
 def logged_on(
