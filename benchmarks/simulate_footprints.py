@@ -23,6 +23,7 @@ _SHOWN = {
     "entra.audit": ("activity", "who", "from", "group"),
     "entra.signin": ("who", "from", "application", "device", "code", "mfa", "city", "protocol"),
     "mail.received": ("sender_address", "recipient", "relay", "size"),
+    "mail.internal": ("sender_address", "recipient", "size", "client"),
     "mail.sent": ("sender_address", "recipient", "size", "client"),
     "vpn.connected": ("who", "from"),
     "vpn.failed": ("who", "from"),

@@ -37,7 +37,7 @@ from logfm.corpus.simulate.templates import (
 )
 from logfm.corpus.simulate.tempo import Clock
 from logfm.corpus.simulate.values import Cast
-from logfm.corpus.simulate.world import Process, World, guid
+from logfm.corpus.simulate.world import Process, World, address_of, guid
 
 SECOND = 1_000_000
 _QUICK = 5.0
@@ -183,8 +183,9 @@ class Player:
         """Log on at a Windows host, or fail to; from another machine, with a ticket of the domain controller."""
         host, user, source = self.fill(event.host), self.fill(event.user), self.fill(event.source)
         machine = self.world.hosts.get(source)
-        if machine and not event.failed and user != "SYSTEM":
-            self.put(WINDOWS, windows.ticket(self.world, self.rng, self.time, user, host, machine.address))
+        if source != "-" and not event.failed and user != "SYSTEM":
+            address = machine.address if machine else source
+            self.put(WINDOWS, windows.ticket(self.world, self.rng, self.time, user, host, address))
             self.time += self.rng.randrange(1_000, 60_000)
         if self.wide and machine and event.type in (3, 10) and machine.name != host:
             volume = (self.rng.randint(1500, 9000), self.rng.randint(1500, 9000))
@@ -257,7 +258,7 @@ class Player:
         """Look up a name, by itself."""
         name = self.fill(event.query)
         answer = (
-            self.fill(event.answer) if event.answer else self.world.addresses.get(name) if event.type == "A" else None
+            self.fill(event.answer) if event.answer else address_of(self.world, name) if event.type == "A" else None
         )
         self.look_up(name, self.fill(event.client), event.type, event.rcode, answer)
 

@@ -82,7 +82,7 @@ def _routines(
         elif routine.role == "it" and rng.random() < 0.5:
             own = ("admin", "admin_host", "admin_address", "server", "server_address", "linux", "linux_address")
         if routine.cover and rng.random() < 0.5:
-            own = (*own, "domain", "domain_address", "visitor", "agent", "server", "server_address", "linux",
+            own = (*own, "domain", "domain_address", "partner", "cloud_tool", "visitor", "agent", "server", "server_address", "linux",
                    "linux_address", "account", "helper")  # fmt: skip
         count += 1
         yield routine, f"{count}/{routine.name}", time, own

@@ -195,6 +195,8 @@ class TrafficEvent(_Event):
     client: str = "{host}"
     """A host's name or an address."""
     port: int = 443
+    client_port: str = ""
+    """The client's port; any by default."""
     protocol: Literal["tcp", "udp", "icmp"] = "tcp"
     sent: Count = (300, 6_000)
     received: Count = (600, 30_000)

@@ -88,6 +88,12 @@ def _agent(cast: Cast) -> str:
     return known[cast.get("visitor")]
 
 
+def _in_pool(address: str) -> str:
+    """The address that the VPN gives to a workstation's user: always the same one."""
+    net, _, last = address.rsplit(".", 2)
+    return f"{net}.9.{last}"
+
+
 def _document(cast: Cast) -> str:
     number = cast.rng.choice(["", "", "_2025", "_final", "_v2", f"_{cast.rng.randrange(100, 9999)}"])
     return f"{zipf(cast.rng, pools.DOCUMENTS)}{number}.{zipf(cast.rng, pools.EXTENSIONS)}"
@@ -156,7 +162,11 @@ IDENTITIES: dict[str, Draw] = {
     "storage": lambda cast: zipf(cast.rng, pools.STORAGE, 0.5),
     "bucket": lambda cast: f"{cast.world.company}-{zipf(cast.rng, pools.BUCKETS, 0.7)}",
     "app": lambda cast: zipf(cast.rng, pools.CLOUD_APPS, 0.7),
-    "vpn_address": lambda cast: cast.get("address").rsplit(".", 2)[0] + f".9.{cast.rng.randrange(2, 250)}",
+    "vpn_address": lambda cast: _in_pool(cast.get("address")),
+    "peer_vpn_address": lambda cast: _in_pool(cast.get("peer_address")),
+    "vpn_port": lambda cast: str(cast.rng.randrange(32_768, 61_000)),
+    "mail_address": lambda cast: cast.world.hosts["mail01"].address,
+    "cloud_tool": lambda cast: cast.fill(zipf(cast.rng, pools.CLOUD_TOOLS, 0.5)),
 }
 """Drawn once for an activity."""
 
@@ -173,6 +183,7 @@ EVENT_VALUES: dict[str, Draw] = {
     "hex8": _hex(8),
     "hex16": _hex(16),
     "hex10": _hex(10),
+    "queue_id": lambda cast: f"{cast.rng.getrandbits(40):010X}",
     "hex32": _hex(32),
     "hex40": _hex(40),
     "number": _number(1, 10_000),

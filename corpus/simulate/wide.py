@@ -6,6 +6,7 @@ from logfm.corpus.simulate import network, windows, windows_detail
 from logfm.corpus.simulate.records import WINDOWS
 from logfm.corpus.simulate.sources_of import render
 from logfm.corpus.simulate.templates import BrowseEvent, FocusEvent, LogEvent, TrafficEvent
+from logfm.corpus.simulate.world import address_of
 
 if TYPE_CHECKING:
     from logfm.corpus.simulate.playing import Player
@@ -30,7 +31,9 @@ def flow(
 ) -> None:
     """Leave a conversation in packets and at the firewall: `ends` is client, server and their ports, `name` the
     server's."""
-    inside = ends[0].startswith("10."), ends[1].startswith("10.")
+    # The company's own address on the internet is this side of the border.
+    ours = player.world.surroundings["egress"]
+    inside = [end.startswith("10.") or end == ours for end in ends[:2]]
     if inside[0] != inside[1]:
         line = network.firewall_line(player.rng, player.time, ends, out=inside[0], blocked=blocked, protocol=protocol)
         player.put(network.FIREWALL, line)
@@ -60,7 +63,7 @@ def resolve(player: "Player", to: str) -> tuple[str, str]:
     """Name and address of a domain, a host or an address."""
     machine = player.world.hosts.get(to)
     name = f"{machine.name.lower()}.{player.world.realm}" if machine else to
-    return name, player.world.addresses.get(name, name)
+    return name, address_of(player.world, name)
 
 
 def exchange(player: "Player", event: TrafficEvent) -> None:
@@ -72,7 +75,8 @@ def exchange(player: "Player", event: TrafficEvent) -> None:
     if name != address and machine:
         player.look_up(name, client, answer=address)
     volume = player.rng.randint(*event.sent), player.rng.randint(*event.received)
-    ends = (source, address, any_port(player), event.port)
+    port = int(player.fill(event.client_port)) if event.client_port else any_port(player)
+    ends = (source, address, port, event.port)
     flow(player, ends, name, volume, event.protocol, blocked=event.blocked)
 
 

@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -147,16 +148,19 @@ def test_an_attack_takes_the_place_of_other_events(sessions: list[dict]) -> None
 
 
 def test_no_host_user_or_address_occurs_in_attacks_only(tmp_path: Path) -> None:
-    config = SessionsConfig(seed=1, sessions=20, attacks=5, minutes=10, events=800, hosts=4)
+    config = SessionsConfig(seed=1, sessions=40, attacks=8, minutes=10, events=1000, hosts=4)
     simulate_sessions(config, tmp_path / "a", workers=1)
     rows = {row["event_id"]: row["label"] for row in pq.read_table(tmp_path / "a/truth.parquet").to_pylist()}
     world = make_world(1, 4)
-    names = {*world.users, *(host.address for host in world.hosts.values()), *world.hosts}
+    names = {*world.users, *world.hosts}
     seen: dict[str, set[str]] = {"attack": set(), "benign": set()}
     for event in read_events([tmp_path / "a/logs"]):
         assert isinstance(event, Event)
-        seen[rows[event.event_id]] |= {name for name in names if name in event.text}
-    assert len(seen["attack"]) > 12
+        found = seen[rows[event.event_id]]
+        found |= {name for name in names if name in event.text}
+        found |= set(re.findall(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", event.text))
+    assert len(seen["attack"]) > 40
+    assert any(re.fullmatch(r"10\.\d+\.9\.\d+", name) for name in seen["attack"])
     assert seen["attack"] <= seen["benign"]
 
 
