@@ -84,8 +84,10 @@ def _add_mail(found: Evidence, group: Sequence[Seen]) -> None:
     if sender is None or recipient is None or size is None:
         return
     client = re.search(r"client=([^\[]+)\[([\d.]+)\]", text)
+    relay = re.search(r"relay=mx[^\[]*\[([\d.]+)\]", text)
     fields = {"queue": group[0].fields["queue"], "sender_address": sender[1], "recipient": recipient[1],
               "size": size[1], "relay": client[1] if client else "", "client": client[2] if client else ""}  # fmt: skip
+    fields["relay_address"] = relay[1] if relay else fields["client"]
     kind = "mail.received" if "sasl_method" not in text else "mail.internal" if "/lmtp[" in text else "mail.sent"
     found.kinds[kind].append(Seen(group[0].number, group[0].time, kind, fields))
 

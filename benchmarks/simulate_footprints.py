@@ -338,6 +338,10 @@ def _of_log(evidence: Evidence, one: Seen) -> Iterator[Seen]:
         for near in evidence.keys["relay", group[0].fields["relay"]]:
             if one.time - 2 <= near.time <= one.time + 0.1:
                 yield near
+        for near in evidence.near("packet", one.time - 0.001, one.time + 1.0):
+            if near.fields["first"] and near.fields["dport"] == "25" and fields["relay_address"] in (
+                near.fields["source"], near.fields["to"]):  # fmt: skip
+                yield from evidence.keys["flow", near.fields["source"], near.fields["sport"]]
     elif one.kind.startswith("vpn."):
         for near in evidence.keys["vpn", fields["peer"]]:
             if abs(near.time - one.time) <= 2:

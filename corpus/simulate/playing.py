@@ -40,6 +40,7 @@ from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import Process, World, address_of, guid
 
 SECOND = 1_000_000
+_SAID = {"NXDOMAIN": " No such name", "SERVFAIL": " Server failure", "REFUSED": " Refused"}
 _QUICK = 5.0
 """Waits up to this many seconds take their time whatever the pace."""
 _CALLER = re.compile(r"^(?:Accepted|Failed|Connection closed|Did not).*? (?:from )?(\d+\.\d+\.\d+\.\d+) port (\d+)")
@@ -67,6 +68,7 @@ class Player:
         self._processes: dict[str, Process] = {}
         self._ends: dict[str, tuple[Process, int, Truth]] = {}
         self._pids: dict[str, int] = {}
+        self._logons: dict[tuple[str, str], str] = {}
 
     def play(self, events: Sequence[AnyEvent]) -> None:
         """Play templates one after the other."""
@@ -115,15 +117,19 @@ class Player:
         hosts = self.world.hosts
         address = hosts[client].address if client in hosts else client
         server = hosts[self.cast.get("dc")].address
-        self.put(DNS, dns_line(self.rng, self.time, address, server, name, kind, rcode, answer))
-        wide.asked(self, address, server, name, kind, answer if rcode == "NOERROR" else None)
+        ends, number = (address, server, wide.any_port(self)), self.rng.randrange(65536)
+        self.put(DNS, dns_line(self.rng, self.time, ends, number, name, kind, rcode, answer))
+        said = f" {answer}" if answer and rcode == "NOERROR" else _SAID.get(rcode, "")
+        wide.asked(self, ends, number, name, kind, said)
 
     def start(self, event: ProcessEvent) -> None:
         """Start a process, and end it some time later."""
         host, user, image = self.fill(event.host), self.fill(event.user), self.fill(event.image)
         parent = self.process(event.parent, host)
         pid = 4 * self.rng.randrange(250, 4000)
-        logon = parent.logon_id if parent.user == user else f"0x{self.rng.randrange(0x20000, 0xFFFFFF):x}"
+        other = "0x3e7" if user == "SYSTEM" else f"0x{self.rng.randrange(0x20000, 0xFFFFFF):x}"
+        known = self._logons.get((host, user)) or (parent.logon_id if parent.user == user else other)
+        logon = self._logons.setdefault((host, user), known)
         command = self.fill(event.command)
         integrity = event.integrity if user != "SYSTEM" else "System"
         process = Process(host, pid, guid(self.rng, host, pid), image, command, user, integrity, logon)
@@ -193,6 +199,8 @@ class Player:
             wide.flow(self, (machine.address, self.world.hosts[host].address, wide.any_port(self), port), host, volume)
         body = windows.logged_on(self.world, self.rng, self.time, host, user, event.type, source, failed=event.failed)
         self.put(WINDOWS, body)
+        if not event.failed:
+            self._logons[host, user] = body["TargetLogonId"]
         if self.wide and not event.failed:
             self.put(WINDOWS, windows_detail.members(self.world, self.time, host, body))
             if event.type == 3:

@@ -69,19 +69,21 @@ def _routines(
     ready = [one for one in all_routines() if is_used(one, config.drift, session.share)]
     weights = [one.weight * _SOURCES.get(one.source, 1.0) for one in ready]
     length = session.end - session.start
+    # The session's own workstation is never silent.
+    first = [one for one in all_routines() if one.first]
     count = 0
     while True:
-        # The session's own workstation is never silent.
-        routine = rng.choices(ready, weights)[0] if count else next(one for one in ready if one.name == "use_intranet")
-        time = session.start + int(rng.uniform(0.0, 0.98) * length)
-        if rng.random() < _NEAR:
+        begins = count < len(first)
+        routine = first[count] if begins else rng.choices(ready, weights)[0]
+        time = session.start + int(rng.uniform(0.0, 0.5 if begins else 0.98) * length)
+        if not begins and rng.random() < _NEAR:
             time = min(session.end - 1, max(session.start, rng.choice(around) + int(rng.gauss(0, _WIDTH) * length)))
         own: Sequence[str] = ()
-        if not count or (rng.random() < _OWN and routine.role in ("any", role)):
+        if begins or (rng.random() < _OWN and routine.role in ("any", role)):
             own = ("user", "host", "address", "sid", "vpn_address")
         elif routine.role == "it" and rng.random() < 0.5:
             own = ("admin", "admin_host", "admin_address", "server", "server_address", "linux", "linux_address")
-        if routine.cover and rng.random() < 0.5:
+        if begins or (routine.cover and rng.random() < 0.5):
             own = (*own, "domain", "domain_address", "partner", "cloud_tool", "visitor", "agent", "server", "server_address", "linux",
                    "linux_address", "account", "helper")  # fmt: skip
         count += 1

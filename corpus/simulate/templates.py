@@ -293,6 +293,8 @@ class Routine(_Behaviour):
     """Whose routine it is."""
     cover: bool = False
     """Whether it is also played with the cast of each attack, so that no name or address occurs in attacks only."""
+    first: bool = False
+    """Whether each session holds it, with the session's own cast: what an attack may name is in both kinds."""
     everyone: bool = False
     """Whether each user does it at least once."""
     since: float = Field(0.0, ge=0, lt=1)

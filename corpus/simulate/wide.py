@@ -43,16 +43,16 @@ def flow(
             player.put(network.PACKETS, line, time)
 
 
-def asked(player: "Player", client: str, server: str, name: str, kind: str, answer: str | None) -> None:
-    """Leave the packets of a query."""
+def asked(player: "Player", ends: tuple[str, str, int], number: int, name: str, kind: str, answer: str) -> None:
+    """Leave the packets of a query: `ends` is client, server and the client's port, `number` the transaction's id."""
     if not player.wide:
         return
-    port, number = player.rng.randrange(49152, 65536), player.rng.randrange(65536)
+    client, server, port = ends
     question = f"Standard query 0x{number:04x} {kind} {name}"
     player.put(
         network.PACKETS, network.packet(player.time, (client, server, port, 53), "dns", 71 + len(name), question)
     )
-    reply = f"Standard query response 0x{number:04x} {kind} {name} {answer or 'No such name'}"
+    reply = f"Standard query response 0x{number:04x} {kind} {name}{answer}"
     time = player.time + player.rng.randrange(400, 30_000)
     player.put(
         network.PACKETS, network.packet(time, (server, client, 53, port), "dns", 87 + len(reply) // 2, reply), time
@@ -111,10 +111,14 @@ def look_at(player: "Player", event: FocusEvent) -> None:
 def note(player: "Player", event: LogEvent) -> None:
     """Leave a record of a source that is data; its lines follow each other closely."""
     data = {name: player.fill(text) for name, text in event.data.items()}
-    file, bodies = render(event.record, data, player.cast, player.time)
+    found = render(event.record, data, player.cast, player.time)
+    if found.flow:
+        client, server, port = found.flow
+        size = int(data.get("size", 0)) or player.rng.randint(900, 9_000)
+        flow(player, (client, server, any_port(player), port), server, (size, player.rng.randint(300, 900)))
     time = player.time
-    for body in bodies:
-        player.put(file, body, time)
+    for body in found.bodies:
+        player.put(found.file, body, time)
         # Within the second that the lines show.
         time = min(time + player.rng.randrange(500, 40_000), (time // SECOND + 1) * SECOND - 1)
 
@@ -130,9 +134,9 @@ def audited(player: "Player", host: str, message: str) -> None:
         "at": host,
         "auid": str(player.rng.choice((33, 998, 1004))),
     }
-    file, bodies = render("audit.command", data, player.cast, player.time)
-    for body in bodies:
-        player.put(file, body)
+    found = render("audit.command", data, player.cast, player.time)
+    for body in found.bodies:
+        player.put(found.file, body)
 
 
 def detail(player: "Player", process: "Process") -> None:

@@ -71,7 +71,7 @@ def test_who_acts_by_sysmon_is_a_process_that_is_there(windows: list[tuple[dict[
 
 def test_every_event_of_sysmon_has_its_time(windows: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     sysmon = [one for _, one in windows if one["Channel"].startswith("Microsoft-Windows-Sysmon")]
-    assert {2, 8, 9, 17, 18, 20} <= {one["EventID"] for one in sysmon}
+    assert len({2, 8, 9, 17, 18, 20, 23, 24} & {one["EventID"] for one in sysmon}) >= 4
     assert all(one["UtcTime"] and one["RuleName"] in ("-", "Usermode") for one in sysmon)
 
 
@@ -147,3 +147,97 @@ def test_the_firewall_drops_what_knocks(found: list[tuple[dict[str, Any], str]])
     lines = [text for row, text in found if row["file"].endswith("firewall.log")]
     assert any("FW-DROP IN=eth0" in text and "DPT=23 " in text for text in lines)
     assert any("FW-ACCEPT" in text for text in lines)
+
+
+def test_a_query_has_one_port_and_number_in_both_sources(found: list[tuple[dict[str, Any], str]]) -> None:
+    asked, seen = set(), set()
+    said: dict[str, set[str]] = defaultdict(set)
+    for row, text in found:
+        if row["file"].endswith("dns.log"):
+            one = json.loads(text)
+            asked.add((row["session"], one["id.orig_h"], int(one["id.orig_p"]), int(one["trans_id"])))
+        elif row["file"].endswith("packets.json") and '"Standard query 0x' in text:
+            layers = json.loads(text)["layers"]
+            number = int(layers["_ws_col"]["_ws_col_info"].split()[2], 16)
+            seen.add((row["session"], layers["ip"]["ip_ip_src"], int(layers["udp"]["udp_udp_srcport"]), number))
+        elif row["file"].endswith("packets.json") and "Standard query response" in text:
+            info = json.loads(text)["layers"]["_ws_col"]["_ws_col_info"].split(" ", 4)
+            said[info[3].removeprefix("0x")].add(info[4])
+    assert asked == seen
+    for row, text in found:
+        if row["file"].endswith("dns.log"):
+            one = json.loads(text)
+            wrong = ["No such name" in reply for reply in said[f"{int(one['trans_id']):04x}"] if one["query"] in reply]
+            assert not wrong or (one["rcode_name"] == "NXDOMAIN") in wrong
+
+
+def test_a_logon_and_what_is_run_by_it_share_an_id(windows: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    logons: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    joined = 0
+    for row, one in windows:
+        if one["EventID"] == 4624 and row["scenario"]:
+            logons[row["session"], one["Hostname"], one["TargetUserName"]].append(one["TargetLogonId"])
+        if one["EventID"] == 1 and row["scenario"]:
+            user = one["User"].rpartition("\\")[2]
+            if known := logons.get((row["session"], one["Hostname"], user)):
+                assert one["LogonId"] in known
+                joined += 1
+    assert joined > 5
+
+
+def test_an_account_has_one_key(found: list[tuple[dict[str, Any], str]]) -> None:
+    keys: dict[str, set[str]] = defaultdict(set)
+    for row, text in found:
+        one = json.loads(text) if row["file"].startswith("cloud/") else {}
+        if "userIdentity" in one:
+            keys[one["userIdentity"]["userName"]] |= {one["userIdentity"]["accessKeyId"]}
+        elif "UserKey" in one:
+            keys[one["UserId"]] |= {one["UserKey"]}
+    assert len(keys) > 4 and all(len(known) == 1 for known in keys.values())
+    assert len(set.union(*keys.values())) == len(keys)
+
+
+def test_who_leaves_the_vpn_has_come_by_the_same_port(found: list[tuple[dict[str, Any], str]]) -> None:
+    came, left, packets = set(), set(), set()
+    for row, text in found:
+        if row["file"].endswith("vpn.log") and (peer := re.search(r"\d+\.\d+\.\d+\.\d+:\d+", text)):
+            if "Peer Connection Initiated" in text:
+                came.add((row["session"], peer[0]))
+            elif "remote-exit" in text:
+                left.add((row["session"], peer[0]))
+        elif '_dstport":"1194"' in text:
+            layers = json.loads(text)["layers"]
+            packets.add((row["session"], f"{layers['ip']['ip_ip_src']}:{layers['udp']['udp_udp_srcport']}"))
+    assert left and left <= came
+    assert came & packets
+
+
+def test_mail_goes_to_a_server_that_is_there(found: list[tuple[dict[str, Any], str]]) -> None:
+    world = make_world(13, 6)
+    submitted = {json.loads(text)["layers"]["ip"]["ip_ip_dst"] for row, text in found
+                 if row["file"].endswith("packets.json") and '_dstport":"465"' in text}  # fmt: skip
+    assert submitted == {world.hosts["mail01"].address, world.surroundings["egress"]}
+    relays = {re.split(r"[\[\]]", text)[-2] for row, text in found
+              if row["file"].endswith("mail.log") and "client=" in text and "sasl" not in text}  # fmt: skip
+    senders = {json.loads(text)["layers"]["ip"]["ip_ip_src"] for row, text in found
+               if row["file"].endswith("packets.json") and '_dstport":"25"' in text}  # fmt: skip
+    assert relays and relays <= senders
+
+
+def test_cloud_records_have_the_types_of_their_products(found: list[tuple[dict[str, Any], str]]) -> None:
+    types = {"MailItemsAccessed": 50, "New-InboxRule": 1}
+    kinds = set()
+    for row, text in found:
+        one = json.loads(text) if row["file"].startswith("cloud/") else {}
+        if "eventName" in one:
+            assert isinstance(one["readOnly"], bool)
+            assert one["managementEvent"] == (one["eventName"] not in ("GetObject", "PutObject", "ListObjects"))
+        elif "Operation" in one:
+            assert one["RecordType"] == types.get(one["Operation"], 6)
+        elif "conditionalAccessStatus" in one:
+            status = {0: "success", 50074: "failure"}.get(one["status"]["errorCode"], "notApplied")
+            assert one["conditionalAccessStatus"] == status
+            mobile = one["deviceDetail"]["browser"].startswith("Mobile Safari")
+            assert mobile == one["deviceDetail"]["operatingSystem"].startswith("iOS")
+            kinds.add((status, mobile))
+    assert len(kinds) >= 4
