@@ -6,7 +6,7 @@ from random import Random
 
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.drift import is_used
-from logfm.corpus.simulate.planning import SECOND, Session
+from logfm.corpus.simulate.planning import SECOND, Session, is_held
 from logfm.corpus.simulate.playing import Player
 from logfm.corpus.simulate.records import Record, Truth
 from logfm.corpus.simulate.templates import HERE, Routine, Scenario, load_routines
@@ -34,16 +34,19 @@ def all_routines() -> list[Routine]:
     return [*load_routines(), *load_routines(HERE / "routines" / "wide")]
 
 
-def play_session(world: World, config: SessionsConfig, session: Session, scenario: Scenario | None) -> list[Record]:
-    """The records of a session in order of time."""
+def play_session(world: World, config: SessionsConfig, session: Session, like: Scenario) -> list[Record]:
+    """The records of a session in order of time: with the attack `like`, or without one but with room for it.
+
+    Were there room in attacks only, a short session's number of events would tell the label.
+    """
     rng = stream(config.seed, "session", session.number)
     cast = shared_cast(world, rng, session.user)
-    planned = len(_attack(world, config, session, scenario, cast, None)) if scenario else 0
-    wanted = max(session.events, int(planned / _MOST_OF)) - planned
+    planned = len(_attack(world, config, session, like, cast, None))
+    wanted = max(session.events, int(planned / _MOST_OF)) - (planned if session.scenario else 0)
     records = _background(rng, world, config, session, cast, wanted)
-    if scenario:
+    if session.scenario:
         clock = clock_of(sorted(one.time for one in records), session.start, session.end, _BY_EVENTS)
-        records += _attack(world, config, session, scenario, cast, clock)
+        records += _attack(world, config, session, like, cast, clock)
     return sorted(records, key=lambda one: one.time)
 
 
@@ -137,8 +140,3 @@ def _play_attack(
         player.play(rng.choice(step.variants))
     player.finish()
     return player.records, player.time
-
-
-def is_held(technique: str, held: Sequence[str]) -> bool:
-    """Whether a technique is held out, by its own id or its parent's."""
-    return technique in held or technique.split(".")[0] in held
