@@ -108,9 +108,7 @@ def _attacks(
     return attacks, attacks | _in_turn(others, tests, order, open_ or order)
 
 
-def _in_turn(
-    numbers: Iterable[int], tests: set[int], order: Sequence[str], open_: Sequence[str]
-) -> dict[int, str]:
+def _in_turn(numbers: Iterable[int], tests: set[int], order: Sequence[str], open_: Sequence[str]) -> dict[int, str]:
     found, turn = {}, cycle(order)
     for number in numbers:
         found[number] = next(name for name in turn if number in tests or name in open_)

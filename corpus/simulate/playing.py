@@ -189,7 +189,7 @@ class Player:
         """Log on at a Windows host, or fail to; from another machine, with a ticket of the domain controller."""
         host, user, source = self.fill(event.host), self.fill(event.user), self.fill(event.source)
         machine = self.world.hosts.get(source)
-        if source != "-" and not event.failed and user != "SYSTEM":
+        if source != "-" and not event.failed and not event.ntlm and user != "SYSTEM":
             address = machine.address if machine else source
             self.put(WINDOWS, windows.ticket(self.world, self.rng, self.time, user, host, address))
             self.time += self.rng.randrange(1_000, 60_000)
@@ -198,6 +198,8 @@ class Player:
             port = 3389 if event.type == 10 else 445
             wide.flow(self, (machine.address, self.world.hosts[host].address, wide.any_port(self), port), host, volume)
         body = windows.logged_on(self.world, self.rng, self.time, host, user, event.type, source, failed=event.failed)
+        if event.ntlm:
+            body |= windows.NTLM
         self.put(WINDOWS, body)
         if not event.failed:
             self._logons[host, user] = body["TargetLogonId"]

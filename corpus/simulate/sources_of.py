@@ -138,7 +138,8 @@ def render(name: str, data: Mapping[str, str], cast: Cast, time: int) -> Rendere
     for key, text in spec.values.items():
         filled = _fill(text.removeprefix("@"), own, cast)
         own[key] = address_of(cast.world, filled) if text[:1] == "@" else filled
-    flow = spec.flow and (_fill(spec.flow.client, own, cast), _fill(spec.flow.server, own, cast), spec.flow.port)
+    ends = spec.flow
+    flow = (_fill(ends.client, own, cast), _fill(ends.server, own, cast), ends.port) if ends else None
     if spec.fields:
         return Rendered(file, [orjson.dumps(_object(spec.fields, own, cast)).decode()], flow)
     return Rendered(file, [_fill(line, own, cast) for line in spec.lines], flow)

@@ -109,6 +109,8 @@ class LogonEvent(_Event):
     source: str = "-"
     """The host or address it comes from."""
     failed: bool = False
+    ntlm: bool = False
+    """By NTLM: without a ticket."""
 
 
 class WindowsEvent(_Event):

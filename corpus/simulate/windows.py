@@ -13,6 +13,14 @@ from logfm.corpus.simulate.world import Process, World
 Fields = dict[str, Any]
 SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
 _LABELS = {"Low": 4096, "Medium": 8192, "High": 12288, "System": 16384}
+NTLM = {
+    "LogonProcessName": "NtLmSsp ",
+    "AuthenticationPackageName": "NTLM",
+    "LmPackageName": "NTLM V2",
+    "KeyLength": "128",
+    "LogonGuid": "{00000000-0000-0000-0000-000000000000}",
+}
+"""What a logon shows that was by NTLM."""
 _SECURITY = ("Security", "Microsoft-Windows-Security-Auditing")
 
 
@@ -22,8 +30,14 @@ def account(world: World, user: str) -> tuple[str, str, str]:
         return "NT AUTHORITY", user, "S-1-5-18"
     domain = world.company.upper()
     known = world.users.get(user)
-    sid = known.sid if known else f"S-1-5-21-{_digest(domain, user)[:9]}-500"
-    return domain, user, sid
+    return domain, user, known.sid if known else f"{world.authority}-{_relative_id(user)}"
+
+
+def _relative_id(user: str) -> int:
+    """The end of the security identifier of an account that is no person's."""
+    if user == "Administrator":
+        return 500
+    return 2101 + pools.HELPERS.index(user) if user in pools.HELPERS else 3101 + int(_digest(user)) % 900
 
 
 def windows_event(
@@ -223,7 +237,7 @@ def ticket(world: World, rng: random.Random, time: int, user: str, host: str, ad
         "TargetUserName": f"{user}@{world.realm.upper()}",
         "TargetDomainName": world.realm.upper(),
         "ServiceName": f"{host}$",
-        "ServiceSid": f"S-1-5-21-{_digest(world.company, host)[:9]}-{1000 + len(host)}",
+        "ServiceSid": f"{world.authority}-{4101 + int(_digest(host)) % 900}",
         "TicketOptions": "0x40810000",
         "TicketEncryptionType": "0x12",
         "IpAddress": f"::ffff:{address}",

@@ -79,6 +79,11 @@ class World:
         """DNS suffix of the internal hosts."""
         return f"{self.company}.local"
 
+    @property
+    def authority(self) -> str:
+        """What the security identifiers of the company's accounts begin with."""
+        return next(iter(self.users.values())).sid.rpartition("-")[0]
+
     def of_kind(self, kind: str) -> list[str]:
         """Names of the hosts of a kind."""
         return [host.name for host in self.hosts.values() if host.kind == kind]

@@ -4,6 +4,8 @@ import ipaddress
 import json
 import re
 from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,13 @@ import pytest
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
-from logfm.corpus.simulate import simulate_sessions
-from logfm.corpus.simulate.world import make_world
+from logfm.corpus.simulate import load_scenarios, simulate_sessions
+from logfm.corpus.simulate.planning import plan
+from logfm.corpus.simulate.playing import Player
+from logfm.corpus.simulate.session import all_routines, play_session
+from logfm.corpus.simulate.sources_of import NUMBER
+from logfm.corpus.simulate.values import Cast
+from logfm.corpus.simulate.world import make_world, stream
 
 SETTINGS = {"seed": 13, "sessions": 22, "attacks": 11, "minutes": 12, "events": 1100, "hosts": 6, "days": 14}
 
@@ -197,19 +204,23 @@ def test_an_account_has_one_key(found: list[tuple[dict[str, Any], str]]) -> None
     assert len(set.union(*keys.values())) == len(keys)
 
 
-def test_who_leaves_the_vpn_has_come_by_the_same_port(found: list[tuple[dict[str, Any], str]]) -> None:
-    came, left, packets = set(), set(), set()
-    for row, text in found:
-        if row["file"].endswith("vpn.log") and (peer := re.search(r"\d+\.\d+\.\d+\.\d+:\d+", text)):
-            if "Peer Connection Initiated" in text:
-                came.add((row["session"], peer[0]))
-            elif "remote-exit" in text:
-                left.add((row["session"], peer[0]))
-        elif '_dstport":"1194"' in text:
-            layers = json.loads(text)["layers"]
-            packets.add((row["session"], f"{layers['ip']['ip_ip_src']}:{layers['udp']['udp_udp_srcport']}"))
-    assert left and left <= came
-    assert came & packets
+def test_who_leaves_the_vpn_has_come_by_the_same_port() -> None:
+    world = make_world(13, 6)
+    travel = next(one for one in all_routines() if one.name == "travel")
+    left = 0
+    for number in range(20):
+        rng = stream(number)
+        player = Player(world, rng, Cast(world, rng), 1_741_000_000_000_000, wide=True)
+        player.play(travel.variants[0])
+        texts = [str(record.body) for record in player.records]
+        peers = {peer for text in texts for peer in re.findall(r"\d+\.\d+\.\d+\.\d+:\d+", text) if "openvpn" in text}
+        assert len(peers) == 1
+        address, port = peers.pop().split(":")
+        packets = [json.loads(text.replace(NUMBER, "0"))["layers"] for text in texts if '_dstport":"1194"' in text]
+        assert packets
+        assert {(one["ip"]["ip_ip_src"], one["udp"]["udp_udp_srcport"]) for one in packets} == {(address, port)}
+        left += any("remote-exit" in text for text in texts)
+    assert left > 5
 
 
 def test_mail_goes_to_a_server_that_is_there(found: list[tuple[dict[str, Any], str]]) -> None:
@@ -241,3 +252,96 @@ def test_cloud_records_have_the_types_of_their_products(found: list[tuple[dict[s
             assert mobile == one["deviceDetail"]["operatingSystem"].startswith("iOS")
             kinds.add((status, mobile))
     assert len(kinds) >= 4
+
+
+def test_a_passed_hash_leaves_no_ticket(windows: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    steps = [one for row, one in windows if row["step"] == "pass_hash"]
+    logons = [one for one in steps if one["EventID"] == 4624]
+    assert logons and all(one["AuthenticationPackageName"] == "NTLM" for one in logons)
+    assert all(one["LogonProcessName"].strip() == "NtLmSsp" and one["LmPackageName"] == "NTLM V2" for one in logons)
+    assert not [one for one in steps if one["EventID"] == 4769]
+
+
+def test_a_name_has_one_number_in_the_logs_of_sessions(found: list[tuple[dict[str, Any], str]]) -> None:
+    numbers: dict[str, set[str]] = defaultdict(set)
+    for row, text in found:
+        if row["file"].endswith("auth.log") and (
+            match := re.search(r"sshd:session\): session opened for user ([^(]+)\(uid=(\d+)\)", text)
+        ):
+            numbers[match[1]].add(match[2])
+    assert len(numbers) > 2 and all(len(one) == 1 for one in numbers.values())
+
+
+def test_a_ping_is_answered(found: list[tuple[dict[str, Any], str]]) -> None:
+    pings = [json.loads(text)["layers"] for _, text in found if '"icmp_icmp_type"' in text]
+    said = {(one["icmp"]["icmp_icmp_type"], one["_ws_col"]["_ws_col_info"]) for one in pings}
+    assert said == {("8", "Echo (ping) request"), ("0", "Echo (ping) reply")}
+
+
+def test_keywords_severities_and_rules_are_those_of_windows(
+    windows: list[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
+    failed = 0
+    for _, one in windows:
+        if one["Channel"] == "Security":
+            wrong = one["EventID"] == 4625 or one.get("Status", "0x0") != "0x0"
+            assert one["Keywords"] == (-9218868437227405312 if wrong else -9214364837600034816)
+            assert one["SeverityValue"] == (4 if wrong else 2)
+            failed += wrong
+    assert failed
+    rules = {
+        one["EventID"]: one["Category"].partition("rule: ")[2] for _, one in windows if "rule: " in one["Category"]
+    }
+    wanted = {7: "ImageLoad)", 10: "ProcessAccess)", 11: "FileCreate)", 13: "RegistryEvent)"}
+    assert wanted.items() <= rules.items()
+
+
+def test_accounts_are_of_one_domain(windows: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    known: dict[str, set[str]] = defaultdict(set)
+    for _, one in windows:
+        for role in ("Subject", "Target"):
+            sid = str(one.get(f"{role}UserSid", ""))
+            if sid.startswith("S-1-5-21-") and f"{role}UserName" in one:
+                known[one[f"{role}UserName"]].add(sid)
+    sids = [sid for one in known.values() for sid in one]
+    assert len(known) > 5 and len(sids) == len(set(sids)) == len(known)
+    assert len({sid.rpartition("-")[0] for sid in sids}) == 1
+    assert sum(sid.endswith("-500") for sid in sids) <= 1
+
+
+def test_queue_ids_are_those_of_postfix(found: list[tuple[dict[str, Any], str]]) -> None:
+    queues = {match[1] for row, text in found if row["file"].endswith("mail.log")
+              and (match := re.search(r"\]: ([0-9A-Fa-f]{10}): ", text))}  # fmt: skip
+    assert queues and all(queue == queue.upper() for queue in queues)
+
+
+def test_windows_and_tabs_follow_one_another(made: Path) -> None:
+    events = 0
+    for path in sorted((made / "logs/browser").rglob("*.json")):
+        for bucket in json.loads(path.read_text())["buckets"].values():
+            ends = datetime.min.replace(tzinfo=UTC)
+            for one in bucket["events"]:
+                begin = datetime.fromisoformat(one["timestamp"])
+                assert ends <= begin and one["duration"] >= 0
+                ends = begin + timedelta(seconds=one["duration"])
+                events += 1
+    assert events > 100
+
+
+def test_nights_and_weekends_are_quieter_and_of_another_kind() -> None:
+    config, world = SessionsConfig(hosts=6), make_world(0, 6)
+    like = load_scenarios(["insider"], wide=True)[0]
+    planned = plan(config, world, [like])
+    counts = {}
+    # 10 and 3 o'clock of Tuesday, 10 o'clock of Saturday.
+    for name, hours in {"day": 34, "night": 27, "weekend": 130}.items():
+        start = (config.start + timedelta(hours=hours) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        total = pages = 0
+        for one in planned[:4]:
+            session = replace(one, start=start, end=start + 1_200_000_000, events=2000, scenario=None)
+            records = play_session(world, config, session, like)
+            total += len(records)
+            pages += sum(record.file.startswith("browser/") for record in records)
+        counts[name] = total, pages / total
+    assert counts["day"][0] > 1.2 * counts["night"][0] and counts["day"][0] > counts["weekend"][0]
+    assert counts["day"][1] > 1.5 * counts["night"][1]
