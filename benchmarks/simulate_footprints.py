@@ -320,7 +320,9 @@ def _of_traffic(evidence: Evidence, one: Seen) -> Iterator[Seen]:
         yield from (near for near in evidence.keys["pair", pair[0], pair[1]]
                     if near.fields["layer"] == "icmp" and abs(near.time - one.time) < 0.4)  # fmt: skip
     else:
-        yield from evidence.keys["flow", fields["source"], fields["sport"]]
+        flow = evidence.keys["flow", fields["source"], fields["sport"]]
+        # A tunnel's datagrams share a port for as long as it is open.
+        yield from (near for near in flow if fields["layer"] != "udp" or abs(near.time - one.time) < 0.4)
     for near in evidence.near("firewall", one.time - 1.0, one.time + 0.01):
         if all(near.fields[key] == fields[key] for key in ("source", "to")):
             yield near
