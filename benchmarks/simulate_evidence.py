@@ -15,7 +15,7 @@ _ENCODED = re.compile(r"(-(?:enc|ec|EncodedCommand) )([A-Za-z0-9+/=]{16,})")
 _AUTH = re.compile(r"^\w{3} [ \d]\d [\d:]{8} (\S+) ([\w-]+)(?:\[(\d+)\])?: (.*)$", re.DOTALL)
 _WEB = re.compile(r'^(\S+) - (\S+) \[[^]]*\] "(\S+) (\S+) [^"]*" (\d+) \S+ "([^"]*)" "([^"]*)"')
 _FIREWALL = re.compile(r" SRC=(\S+) DST=(\S+)(?:.*? SPT=(\d+) DPT=(\d+))?")
-_MAIL = re.compile(r"\]: ([0-9a-f]{10}): ")
+_MAIL = re.compile(r"\]: ([0-9A-F]{10}): ")
 _VPN = re.compile(r"(\d+\.\d+\.\d+\.\d+):(\d+)")
 _ARGUMENT = re.compile(r'a\d+=(?:"([^"]*)"|([0-9A-F]+))')
 
@@ -70,7 +70,7 @@ def gather(lines: Sequence[tuple[int, float, str, str, str]], sources: frozenset
     for key, group in list(found.keys.items()):
         if key[0] == "mail":
             _add_mail(found, group)
-    for kind in ("mail.received", "mail.sent"):
+    for kind in ("mail.received", "mail.internal", "mail.sent"):
         found.kinds[kind].sort(key=lambda one: (one.time, one.number))
         found.times[kind] = [one.time for one in found.kinds[kind]]
     return found
@@ -83,11 +83,12 @@ def _add_mail(found: Evidence, group: Sequence[Seen]) -> None:
         r"from=<([^>]*)>", r": to=<([^>]*)>", r"size=(\d+)"))  # fmt: skip
     if sender is None or recipient is None or size is None:
         return
-    sent = "sasl_method" in text
     client = re.search(r"client=([^\[]+)\[([\d.]+)\]", text)
+    relay = re.search(r"relay=mx[^\[]*\[([\d.]+)\]", text)
     fields = {"queue": group[0].fields["queue"], "sender_address": sender[1], "recipient": recipient[1],
               "size": size[1], "relay": client[1] if client else "", "client": client[2] if client else ""}  # fmt: skip
-    kind = "mail.sent" if sent else "mail.received"
+    fields["relay_address"] = relay[1] if relay else fields["client"]
+    kind = "mail.received" if "sasl_method" not in text else "mail.internal" if "/lmtp[" in text else "mail.sent"
     found.kinds[kind].append(Seen(group[0].number, group[0].time, kind, fields))
 
 

@@ -23,6 +23,7 @@ _SHOWN = {
     "entra.audit": ("activity", "who", "from", "group"),
     "entra.signin": ("who", "from", "application", "device", "code", "mfa", "city", "protocol"),
     "mail.received": ("sender_address", "recipient", "relay", "size"),
+    "mail.internal": ("sender_address", "recipient", "size", "client"),
     "mail.sent": ("sender_address", "recipient", "size", "client"),
     "vpn.connected": ("who", "from"),
     "vpn.failed": ("who", "from"),
@@ -319,7 +320,9 @@ def _of_traffic(evidence: Evidence, one: Seen) -> Iterator[Seen]:
         yield from (near for near in evidence.keys["pair", pair[0], pair[1]]
                     if near.fields["layer"] == "icmp" and abs(near.time - one.time) < 0.4)  # fmt: skip
     else:
-        yield from evidence.keys["flow", fields["source"], fields["sport"]]
+        flow = evidence.keys["flow", fields["source"], fields["sport"]]
+        # A tunnel's datagrams share a port for as long as it is open.
+        yield from (near for near in flow if fields["layer"] != "udp" or abs(near.time - one.time) < 0.4)
     for near in evidence.near("firewall", one.time - 1.0, one.time + 0.01):
         if all(near.fields[key] == fields[key] for key in ("source", "to")):
             yield near
@@ -337,6 +340,10 @@ def _of_log(evidence: Evidence, one: Seen) -> Iterator[Seen]:
         for near in evidence.keys["relay", group[0].fields["relay"]]:
             if one.time - 2 <= near.time <= one.time + 0.1:
                 yield near
+        for near in evidence.near("packet", one.time - 0.001, one.time + 1.0):
+            if near.fields["first"] and near.fields["dport"] == "25" and fields["relay_address"] in (
+                near.fields["source"], near.fields["to"]):  # fmt: skip
+                yield from evidence.keys["flow", near.fields["source"], near.fields["sport"]]
     elif one.kind.startswith("vpn."):
         for near in evidence.keys["vpn", fields["peer"]]:
             if abs(near.time - one.time) <= 2:

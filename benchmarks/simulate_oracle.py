@@ -182,8 +182,9 @@ def _related(event: AnyEvent, run: Run, one: Seen) -> bool:
         name = getattr(event, role, None)
         if not isinstance(name, str):
             continue
-        if one.kind == "win10" and role == "by":
-            guid, image = "SourceProcessGUID", "SourceImage"
+        if one.kind in ("win8", "win10"):
+            guid = f"{'Source' if role == 'by' else 'Target'}Process{'GUID' if one.kind == 'win10' else 'Guid'}"
+            image = "SourceImage" if role == "by" else "TargetImage"
         if name in run.processes:
             if fields.get(guid) != run.processes[name]:
                 return False

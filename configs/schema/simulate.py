@@ -109,6 +109,8 @@ class SessionsConfig(Config):
     def _possible(self) -> "SessionsConfig":
         if self.attack_sessions > self.sessions:
             raise ValueError(f"{self.attacks} attacks need at least {self.attacks} sessions")
+        if self.holdout_techniques and not (self.attack_sessions and round(self.test_share * self.sessions)):
+            raise ValueError("holdout_techniques need attacks and sessions of the split test to occur in")
         return self
 
 

@@ -14,26 +14,29 @@ _PROVIDERS = {
     "Service Control Manager": "{555908D1-A6D7-4695-8E1E-26931D2012F4}",
     "Microsoft-Windows-Eventlog": "{FC65DDD8-D6EF-4962-83D5-6E5CFE9CE148}",
 }
-# Title of the message; for Security also the number and the name of the category.
+# Title of the message and the rule's name; for Security the number and the name of the category.
 _SYSMON = {
-    1: "Process Create",
-    2: "File creation time changed",
-    3: "Network connection detected",
-    5: "Process terminated",
-    7: "Image loaded",
-    8: "CreateRemoteThread detected",
-    9: "RawAccessRead detected",
-    10: "Process accessed",
-    11: "File created",
-    12: "Registry object added or deleted",
-    13: "Registry value set",
-    17: "Pipe Created",
-    18: "Pipe Connected",
-    20: "WmiEventConsumer activity detected",
-    22: "Dns query",
-    23: "File Delete",
-    24: "Clipboard changed",
+    1: ("Process Create", "ProcessCreate"),
+    2: ("File creation time changed", "FileCreateTime"),
+    3: ("Network connection detected", "NetworkConnect"),
+    5: ("Process terminated", "ProcessTerminate"),
+    7: ("Image loaded", "ImageLoad"),
+    8: ("CreateRemoteThread detected", "CreateRemoteThread"),
+    9: ("RawAccessRead detected", "RawAccessRead"),
+    10: ("Process accessed", "ProcessAccess"),
+    11: ("File created", "FileCreate"),
+    12: ("Registry object added or deleted", "RegistryEvent"),
+    13: ("Registry value set", "RegistryEvent"),
+    17: ("Pipe Created", "PipeEvent"),
+    18: ("Pipe Connected", "PipeEvent"),
+    20: ("WmiEventConsumer activity detected", "WmiEvent"),
+    22: ("Dns query", "DnsQuery"),
+    23: ("File Delete archived", "FileDelete"),
+    24: ("Clipboard changed", "ClipboardChange"),
 }
+_KEYWORDS = {"Security": -9214364837600034816, "System": -9187343239835811840, "Windows PowerShell": 36028797018963968}
+_ANY_KEYWORDS = -9223372036854775808
+_FAILURE = {"Keywords": -9218868437227405312, "Severity": "ERROR", "SeverityValue": 4}
 _SECURITY = {
     4624: ("An account was successfully logged on.", 12544, "Logon"),
     4625: ("An account failed to log on.", 12544, "Logon"),
@@ -79,7 +82,7 @@ def collected(event: Fields) -> Fields:
         "EventReceivedTime": when,
         "Severity": "INFO",
         "SeverityValue": 2,
-        "Keywords": -9223372036854775808,
+        "Keywords": _KEYWORDS.get(channel, _ANY_KEYWORDS),
         "Version": 1 + number % 5,
         "Opcode": "Info",
         "OpcodeValue": 0,
@@ -96,9 +99,9 @@ def collected(event: Fields) -> Fields:
     if provider in _PROVIDERS:
         found["ProviderGuid"] = _PROVIDERS[provider]
     if provider == "Microsoft-Windows-Sysmon":
-        title = _SYSMON.get(number, "Event")
+        title, rule = _SYSMON[number]
         found |= {"AccountName": "SYSTEM", "AccountType": "User", "Domain": "NT AUTHORITY", "UserID": "S-1-5-18",
-                  "Category": f"{title} (rule: {title.title().replace(' ', '')})"}  # fmt: skip
+                  "Category": f"{title} (rule: {rule})"}  # fmt: skip
         found["EventType"] = event.get("EventType", "INFO")
         found["Message"] = "\r\n".join([f"{title}:", *(f"{name}: {value}" for name, value in own)])
         return found
@@ -106,6 +109,7 @@ def collected(event: Fields) -> Fields:
     success = "Status" not in event or event["Status"] == "0x0"
     kind = ("AUDIT_SUCCESS" if success else "AUDIT_FAILURE") if channel == "Security" else "INFO"
     found |= {"Task": task, "Category": category, "EventType": kind}
+    found |= {} if success else _FAILURE
     found["Message"] = "\r\n".join([title, "", *(f"\t{_spaced(name)}:\t\t{value}" for name, value in own)])
     return found
 

@@ -1,11 +1,13 @@
 """What the network and the browser see: packet summaries, the firewall's lines, ActivityWatch's events."""
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import orjson
 
-from logfm.corpus.simulate.records import moment, syslog_time
+from logfm.corpus.simulate.records import Record, moment, syslog_time
 from logfm.corpus.simulate.sources_of import NUMBER
 
 PACKETS = "network/packets.json"
@@ -25,6 +27,8 @@ _SAYS = {
     "smtp": "C: DATA fragment",
     "data": "[PSH, ACK]",
 }
+_DURATION = re.compile(r'(?<="duration":)[\d.]+')
+_DAY = 86_400_000_000
 _MOST_DATA = 3
 _SEGMENT = 1460
 
@@ -44,7 +48,7 @@ def packet(time: int, ends: tuple[str, str, int, int], kind: str, length: int, i
         + (f',"tcp_tcp_flags_str":"{flags}"' if layer == "tcp" else "")
         + "},"
         if layer != "icmp"
-        else '"icmp":{"icmp_icmp_type":"8"},'
+        else f'"icmp":{{"icmp_icmp_type":"{0 if "reply" in info else 8}"}},'
     )
     name = _COLUMN.get(kind, kind.upper())
     return (
@@ -66,9 +70,9 @@ def conversation(
     client, server, source_port, port = ends
     back = (server, client, port, source_port)
     if protocol != "tcp":
-        for end, size in zip((ends, back), volume, strict=True):
+        for end, size, way in zip((ends, back), volume, ("request", "reply"), strict=True):
             for length in _pieces(size):
-                info = f"{source_port} → {port} Len={length}" if protocol == "udp" else "Echo (ping) request"
+                info = f"{end[2]} → {end[3]} Len={length}" if protocol == "udp" else f"Echo (ping) {way}"
                 yield time, packet(time, end, protocol, length + 42, info)
                 time += rng.randrange(300, 60_000)
         return
@@ -122,6 +126,21 @@ def watched(time: int, seconds: float, data: dict[str, str | bool]) -> str:
     when = moment(time).isoformat(timespec="milliseconds")
     event = {"id": NUMBER, "timestamp": when, "duration": round(seconds, 3), "data": data}
     return orjson.dumps(event).decode().replace('"\\u0000"', NUMBER)
+
+
+def one_at_a_time(records: Sequence[Record]) -> list[Record]:
+    """Records in order of time, in which a tab or a window lasts no longer than until the next one of its host."""
+    follows: dict[str, int] = {}
+    found = []
+    for record in reversed(records):
+        if isinstance(record.body, str) and record.file.startswith("browser/"):
+            left = (follows.get(record.file, record.time + _DAY) // 1000 - record.time // 1000) / 1000
+            seconds = min(left, float(_DURATION.findall(record.body)[0]))
+            follows[record.file] = record.time
+            found.append(replace(record, body=_DURATION.sub(str(seconds), record.body, count=1)))
+        else:
+            found.append(record)
+    return found[::-1]
 
 
 def bucket_ends(file: str, time: int) -> tuple[str, str]:

@@ -1,9 +1,10 @@
 """The plan of a set of sessions: whose, when, how long, and which of them hold an attack."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import cycle
 from random import Random
 
 from logfm.configs.schema.simulate import LEAST_EVENTS, SessionsConfig
@@ -11,6 +12,7 @@ from logfm.corpus.simulate.drift import staff_of
 from logfm.corpus.simulate.records import moment
 from logfm.corpus.simulate.templates import Scenario
 from logfm.corpus.simulate.world import World, stream
+from logfm.errors import UserError
 
 SECOND = 1_000_000
 _DAY = 86_400 * SECOND
@@ -33,6 +35,8 @@ class Session:
     events: int
     split: str
     scenario: str | None
+    like: str
+    """The scenario whose size it has room for: in a session without an attack one that does not take place."""
     share: float
     """The part of the whole span that has passed at its beginning."""
 
@@ -45,12 +49,16 @@ class Session:
 def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) -> list[Session]:
     """All sessions in order of time. What an attack is does not depend on the user, the time or the length.
 
-    Scenarios take turns within each split, so that each split has all of them as far as its number of attacks allows.
+    Scenarios take turns within each split, so that each split has all of them as far as its number of attacks allows;
+    those that begin with a held-out technique take place in the split `test` only.
+
+    Raises:
+        UserError: no scenario is left for an attack outside of the split `test`.
     """
     rng = stream(config.seed, "sessions")
     drawn = sorted(_window(rng, config) for _ in range(config.sessions))
     tests = set(rng.sample(range(config.sessions), round(config.test_share * config.sessions)))
-    attacks = _attacks(rng, config, tests, [one.name for one in scenarios])
+    attacks, like = _attacks(rng, config, tests, scenarios)
     staff = staff_of(world, config.drift)
     users = list(world.users.values())
     # At least one user on either side.
@@ -64,7 +72,8 @@ def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) ->
         user = rng.choice([one for one in sides[split] if staff.there(one.name, share)] or sides[split])
         length = (end - start) / (config.minutes * 60 * SECOND)
         events = max(LEAST_EVENTS // 4, round(config.events * length * rng.lognormvariate(-0.02, 0.2)))
-        found.append(Session(number, user.name, user.host, start, end, events, split, attacks.get(number), share))
+        found.append(Session(number, user.name, user.host, start, end, events, split, attacks.get(number),
+                             like[number], share))  # fmt: skip
     return found
 
 
@@ -81,10 +90,31 @@ def _window(rng: Random, config: SessionsConfig) -> tuple[int, int]:
     return start, start + int(minutes * 60 * SECOND)
 
 
-def _attacks(rng: Random, config: SessionsConfig, tests: set[int], names: Sequence[str]) -> dict[int, str]:
+def _attacks(
+    rng: Random, config: SessionsConfig, tests: set[int], scenarios: Sequence[Scenario]
+) -> tuple[dict[int, str], dict[int, str]]:
+    """The scenario of each session with an attack; and one for each session, whose size it has room for."""
     chosen = rng.sample(range(config.sessions), config.attack_sessions)
-    order = list(names)
+    order = [one.name for one in scenarios]
     rng.shuffle(order)
+    begins = {one.name: one.steps[0].technique for one in scenarios}
+    open_ = [name for name in order if not any(is_held(one, config.holdout_techniques) for one in begins[name])]
+    if not open_ and any(number not in tests for number in chosen):
+        raise UserError("every scenario begins with a held-out technique", ", ".join(order),
+                        "Hold out others, or take more scenarios.")  # fmt: skip
     # First one split, then the other, without beginning anew: few attacks still have as many scenarios as can be.
-    chosen.sort(key=lambda number: number in tests)
-    return {number: order[turn % len(order)] for turn, number in enumerate(chosen)}
+    attacks = _in_turn(sorted(chosen, key=lambda number: number in tests), tests, order, open_)
+    others = [number for number in range(config.sessions) if number not in attacks]
+    return attacks, attacks | _in_turn(others, tests, order, open_ or order)
+
+
+def _in_turn(numbers: Iterable[int], tests: set[int], order: Sequence[str], open_: Sequence[str]) -> dict[int, str]:
+    found, turn = {}, cycle(order)
+    for number in numbers:
+        found[number] = next(name for name in turn if number in tests or name in open_)
+    return found
+
+
+def is_held(technique: str, held: Sequence[str]) -> bool:
+    """Whether a technique is held out, by its own id or its parent's."""
+    return technique in held or technique.split(".")[0] in held

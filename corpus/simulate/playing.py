@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from logfm.corpus.simulate import wide, windows, windows_detail
-from logfm.corpus.simulate.records import AUTH, DNS, WEB, WINDOWS, Record, Truth, auth_line, dns_line, web_line
+from logfm.corpus.simulate.records import (
+    AUTH,
+    DNS,
+    WEB,
+    WINDOWS,
+    Record,
+    Truth,
+    auth_line,
+    dns_line,
+    sysmon_time,
+    web_line,
+)
 from logfm.corpus.simulate.templates import (
     AccessEvent,
     AnyEvent,
@@ -26,9 +37,10 @@ from logfm.corpus.simulate.templates import (
 )
 from logfm.corpus.simulate.tempo import Clock
 from logfm.corpus.simulate.values import Cast
-from logfm.corpus.simulate.world import Process, World, guid
+from logfm.corpus.simulate.world import Process, World, address_of, guid
 
 SECOND = 1_000_000
+_SAID = {"NXDOMAIN": " No such name", "SERVFAIL": " Server failure", "REFUSED": " Refused"}
 _QUICK = 5.0
 """Waits up to this many seconds take their time whatever the pace."""
 _CALLER = re.compile(r"^(?:Accepted|Failed|Connection closed|Did not).*? (?:from )?(\d+\.\d+\.\d+\.\d+) port (\d+)")
@@ -56,6 +68,7 @@ class Player:
         self._processes: dict[str, Process] = {}
         self._ends: dict[str, tuple[Process, int, Truth]] = {}
         self._pids: dict[str, int] = {}
+        self._logons: dict[tuple[str, str], str] = {}
 
     def play(self, events: Sequence[AnyEvent]) -> None:
         """Play templates one after the other."""
@@ -77,6 +90,7 @@ class Player:
 
     def fill(self, text: str) -> str:
         """Replace the placeholders of a text."""
+        self.cast.time = self.time
         return self.cast.fill(text)
 
     def process(self, name: str, host: str) -> Process:
@@ -103,15 +117,19 @@ class Player:
         hosts = self.world.hosts
         address = hosts[client].address if client in hosts else client
         server = hosts[self.cast.get("dc")].address
-        self.put(DNS, dns_line(self.rng, self.time, address, server, name, kind, rcode, answer))
-        wide.asked(self, address, server, name, kind, answer if rcode == "NOERROR" else None)
+        ends, number = (address, server, wide.any_port(self)), self.rng.randrange(65536)
+        self.put(DNS, dns_line(self.rng, self.time, ends, number, name, kind, rcode, answer))
+        said = f" {answer}" if answer and rcode == "NOERROR" else _SAID.get(rcode, "")
+        wide.asked(self, ends, number, name, kind, said)
 
     def start(self, event: ProcessEvent) -> None:
         """Start a process, and end it some time later."""
         host, user, image = self.fill(event.host), self.fill(event.user), self.fill(event.image)
         parent = self.process(event.parent, host)
         pid = 4 * self.rng.randrange(250, 4000)
-        logon = parent.logon_id if parent.user == user else f"0x{self.rng.randrange(0x20000, 0xFFFFFF):x}"
+        other = "0x3e7" if user == "SYSTEM" else f"0x{self.rng.randrange(0x20000, 0xFFFFFF):x}"
+        known = self._logons.get((host, user)) or (parent.logon_id if parent.user == user else other)
+        logon = self._logons.setdefault((host, user), known)
         command = self.fill(event.command)
         integrity = event.integrity if user != "SYSTEM" else "System"
         process = Process(host, pid, guid(self.rng, host, pid), image, command, user, integrity, logon)
@@ -147,7 +165,7 @@ class Player:
         process = self.process(event.by, self.fill(event.host))
         fields = {
             "TargetFilename": self.fill(event.path),
-            "CreationUtcTime": windows.stamp(self.time)[:-1].replace("T", " "),
+            "CreationUtcTime": sysmon_time(self.time),
         }
         self.put(WINDOWS, windows.sysmon(self.world, self.time, 11, process, fields, user=True))
 
@@ -171,15 +189,20 @@ class Player:
         """Log on at a Windows host, or fail to; from another machine, with a ticket of the domain controller."""
         host, user, source = self.fill(event.host), self.fill(event.user), self.fill(event.source)
         machine = self.world.hosts.get(source)
-        if machine and not event.failed and user != "SYSTEM":
-            self.put(WINDOWS, windows.ticket(self.world, self.rng, self.time, user, host, machine.address))
+        if source != "-" and not event.failed and not event.ntlm and user != "SYSTEM":
+            address = machine.address if machine else source
+            self.put(WINDOWS, windows.ticket(self.world, self.rng, self.time, user, host, address))
             self.time += self.rng.randrange(1_000, 60_000)
         if self.wide and machine and event.type in (3, 10) and machine.name != host:
             volume = (self.rng.randint(1500, 9000), self.rng.randint(1500, 9000))
             port = 3389 if event.type == 10 else 445
             wide.flow(self, (machine.address, self.world.hosts[host].address, wide.any_port(self), port), host, volume)
         body = windows.logged_on(self.world, self.rng, self.time, host, user, event.type, source, failed=event.failed)
+        if event.ntlm:
+            body |= windows.NTLM
         self.put(WINDOWS, body)
+        if not event.failed:
+            self._logons[host, user] = body["TargetLogonId"]
         if self.wide and not event.failed:
             self.put(WINDOWS, windows_detail.members(self.world, self.time, host, body))
             if event.type == 3:
@@ -201,7 +224,16 @@ class Player:
         """Leave any other Windows event."""
         fields = {name: self.fill(text) for name, text in event.data.items()}
         host = self.fill(event.host)
-        body = windows.windows_event(self.world, self.time, host, event.id, event.channel, event.provider, fields)
+        if event.by and event.target:
+            ends = self.process(event.by, host), self.process(event.target, host)
+            body = windows.injected(self.world, self.time, *ends, fields)
+        elif event.by:
+            process = self.process(event.by, host)
+            body = windows.sysmon(self.world, self.time, event.id, process, fields, user=True)
+        else:
+            if event.channel == windows.SYSMON[0]:
+                fields = {"RuleName": "-", "UtcTime": sysmon_time(self.time)} | fields
+            body = windows.windows_event(self.world, self.time, host, event.id, event.channel, event.provider, fields)
         self.put(WINDOWS, body)
 
     def authenticate(self, event: AuthEvent) -> None:
@@ -236,7 +268,7 @@ class Player:
         """Look up a name, by itself."""
         name = self.fill(event.query)
         answer = (
-            self.fill(event.answer) if event.answer else self.world.addresses.get(name) if event.type == "A" else None
+            self.fill(event.answer) if event.answer else address_of(self.world, name) if event.type == "A" else None
         )
         self.look_up(name, self.fill(event.client), event.type, event.rcode, answer)
 

@@ -180,6 +180,13 @@ STORAGE = _words("files.cloudbox.example drive.docspace.example share.sendfast.e
 CHATS = _words("hooks.teamtalk.example api.chatgram.example gist.codehub.example")
 BUCKETS = _words("backups reports invoices media logs exports website builds")
 CLOUD_APPS = ["Office 365 Exchange Online", "Microsoft Teams", "SharePoint Online", "Azure Portal", "Azure CLI"]
+CLOUD_TOOLS = [
+    "aws-cli/2.22.{digit} Python/3.12.6 Windows/10",
+    "Boto3/1.35.{digit} md/Botocore Python/3.11.9",
+    "aws-cli/2.22.{digit} Python/3.12.6 Linux/6.8",
+    "S3 Browser/11.{digit}.5",
+    "APN/1.0 HashiCorp/1.0 Terraform/1.9.{digit}",
+]
 REGIONS = _words("eu-central-1 eu-west-1 us-east-1 us-west-2")
 # Images that programs load, by program; those of all programs under "".
 LOADED = {

@@ -49,6 +49,16 @@ def moment(time: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time)
 
 
+def stamp(time: int) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return moment(time).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def sysmon_time(time: int) -> str:
+    """The same moment as Sysmon writes it in its fields."""
+    return stamp(time)[:-1].replace("T", " ")
+
+
 def syslog_time(time: int) -> str:
     """The time of RFC 3164, which has no year."""
     when = moment(time)
@@ -91,15 +101,17 @@ def dns_header(start: int) -> list[str]:
 
 
 def dns_line(
-    rng: random.Random, time: int, client: str, server: str, query: str, kind: str, rcode: str, answer: str | None
-) -> str:
-    """A record of Zeek's dns.log."""
+    rng: random.Random, time: int, ends: tuple[str, str, int], number: int, query: str, kind: str, rcode: str,
+    answer: str | None,
+) -> str:  # fmt: skip
+    """A record of Zeek's dns.log: `ends` is client, server and the client's port, `number` the transaction's id."""
+    client, server, port = ends
     found = answer is not None and rcode == "NOERROR"
     uid = "C" + "".join(rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789", k=17))
     ttl = float(rng.choice((20, 60, 60, 300, 300, 600, 3600, 86400)))
     values = (
-        f"{time // 1_000_000}.{time % 1_000_000:06d}", uid, client, rng.randrange(49152, 65536), server, 53, "udp",
-        rng.randrange(65536), f"{rng.expovariate(60) + 0.0003:.6f}", query, 1, "C_INTERNET", _QTYPES[kind], kind,
+        f"{time // 1_000_000}.{time % 1_000_000:06d}", uid, client, port, server, 53, "udp",
+        number, f"{rng.expovariate(60) + 0.0003:.6f}", query, 1, "C_INTERNET", _QTYPES[kind], kind,
         _RCODES[rcode], rcode, "F", "F", "T", "T", 0, answer if found else "-", f"{ttl:.6f}" if found else "-",
         "T" if rcode == "REFUSED" else "F",
     )  # fmt: skip

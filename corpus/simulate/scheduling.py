@@ -20,6 +20,8 @@ _FILES = {"windows": WINDOWS, "linux": AUTH, "web": WEB, "dns": DNS}
 _WORK = (1, 1, 1, 1, 1, 2, 5, 14, 30, 34, 34, 30, 22, 29, 33, 32, 28, 18, 9, 6, 5, 6, 8, 3)
 _NIGHT = (10, 20, 20, 20, 10) + (0,) * 18 + (5,)
 _WEEKEND = 1 / 3
+_SELDOM = 0.15
+"""What is left in a session of something whose hours it does not lie in: people work late too."""
 _PILOTS = 6
 _COVERS = 2
 _HOUR = 3600 * SECOND
@@ -151,6 +153,12 @@ def _weight(clock: str, time: int) -> float:
     if clock == "work":
         return _WORK[when.hour] * (_WEEKEND if when.weekday() >= 5 else 1.0)
     return float(_NIGHT[when.hour]) if clock == "night" else 1.0
+
+
+def busy(clock: str, time: int) -> float:
+    """How usual something with that clock is at a time, from a little to 1."""
+    most = {"work": max(_WORK), "night": max(_NIGHT)}.get(clock, 1.0)
+    return max(_SELDOM, _weight(clock, time) / most)
 
 
 def _sources(records: Sequence[Record]) -> Counter[str]:

@@ -6,24 +6,31 @@ from random import Random
 
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.drift import is_used
-from logfm.corpus.simulate.planning import SECOND, Session
+from logfm.corpus.simulate.network import one_at_a_time
+from logfm.corpus.simulate.planning import SECOND, Session, is_held
 from logfm.corpus.simulate.playing import Player
 from logfm.corpus.simulate.records import Record, Truth
+from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.templates import HERE, Routine, Scenario, load_routines
 from logfm.corpus.simulate.tempo import Clock, bursts, clock_of
 from logfm.corpus.simulate.values import Cast, shared_cast
 from logfm.corpus.simulate.world import World, stream
 
 # How often a routine is taken, beside its weight: the first four sources' routines were made for whole companies.
-_SOURCES = {"windows": 1.0, "linux": 0.6, "web": 0.13, "dns": 0.55, "cloud": 2.6, "browser": 0.8, "mail": 1.3}
+_SOURCES = {"windows": 1.0, "linux": 0.6, "web": 0.13, "dns": 0.55, "cloud": 3.4, "browser": 0.8, "mail": 1.3}
 _OWN = 0.72
 """The part of the routines of workstations that is the session's own user's; the rest is the others'."""
+_OF_COVERS = ("domain", "domain_address", "partner", "cloud_tool", "visitor", "agent", "server", "server_address",
+              "linux", "linux_address", "account", "helper")  # fmt: skip
+"""The identities of the session's cast that what covers an attack has too."""
 _BURSTS = 6
 _NEAR, _WIDTH = 0.5, 0.015
 """The part of the routines that lies in bursts, and a burst's standard deviation as a part of the session."""
 _BY_EVENTS = 0.8
 """The part of an attack's waits that is measured in events of its session."""
 _ATTACK_SHARE = 0.8
+_QUIETEST, _BUSIER = 0.8, 0.35
+"""What a session's planned events are multiplied with when nobody works, and how much more when all do."""
 _MOST_OF = 0.6
 """The part of a session's events beyond which an attack gets company however many events were planned."""
 
@@ -34,17 +41,21 @@ def all_routines() -> list[Routine]:
     return [*load_routines(), *load_routines(HERE / "routines" / "wide")]
 
 
-def play_session(world: World, config: SessionsConfig, session: Session, scenario: Scenario | None) -> list[Record]:
-    """The records of a session in order of time."""
+def play_session(world: World, config: SessionsConfig, session: Session, like: Scenario) -> list[Record]:
+    """The records of a session in order of time: with the attack `like`, or without one but with room for it.
+
+    Were there room in attacks only, a short session's number of events would tell the label.
+    """
     rng = stream(config.seed, "session", session.number)
     cast = shared_cast(world, rng, session.user)
-    planned = len(_attack(world, config, session, scenario, cast, None)) if scenario else 0
-    wanted = max(session.events, int(planned / _MOST_OF)) - planned
+    planned = len(_attack(world, config, session, like, cast, None))
+    events = int(session.events * (_QUIETEST + _BUSIER * busy("work", session.start)))
+    wanted = max(events, int(planned / _MOST_OF)) - (planned if session.scenario else 0)
     records = _background(rng, world, config, session, cast, wanted)
-    if scenario:
+    if session.scenario:
         clock = clock_of(sorted(one.time for one in records), session.start, session.end, _BY_EVENTS)
-        records += _attack(world, config, session, scenario, cast, clock)
-    return sorted(records, key=lambda one: one.time)
+        records += _attack(world, config, session, like, cast, clock)
+    return one_at_a_time(sorted(records, key=lambda one: one.time))
 
 
 def _background(
@@ -67,23 +78,24 @@ def _routines(
     """Routines to play, without end: with a key, a time, and the identities that are the session's."""
     role = world.users[session.user].role
     ready = [one for one in all_routines() if is_used(one, config.drift, session.share)]
-    weights = [one.weight * _SOURCES.get(one.source, 1.0) for one in ready]
+    weights = [one.weight * _SOURCES.get(one.source, 1.0) * busy(one.clock, session.start) for one in ready]
     length = session.end - session.start
+    # The session's own workstation is never silent.
+    first = [one for one in all_routines() if one.first]
     count = 0
     while True:
-        # The session's own workstation is never silent.
-        routine = rng.choices(ready, weights)[0] if count else next(one for one in ready if one.name == "use_intranet")
-        time = session.start + int(rng.uniform(0.0, 0.98) * length)
-        if rng.random() < _NEAR:
+        begins = count < len(first)
+        routine = first[count] if begins else rng.choices(ready, weights)[0]
+        time = session.start + int(rng.uniform(0.0, 0.5 if begins else 0.98) * length)
+        if not begins and rng.random() < _NEAR:
             time = min(session.end - 1, max(session.start, rng.choice(around) + int(rng.gauss(0, _WIDTH) * length)))
         own: Sequence[str] = ()
-        if not count or (rng.random() < _OWN and routine.role in ("any", role)):
+        if begins or (rng.random() < _OWN and routine.role in ("any", role)):
             own = ("user", "host", "address", "sid", "vpn_address")
         elif routine.role == "it" and rng.random() < 0.5:
             own = ("admin", "admin_host", "admin_address", "server", "server_address", "linux", "linux_address")
-        if routine.cover and rng.random() < 0.5:
-            own = (*own, "domain", "domain_address", "visitor", "agent", "server", "server_address", "linux",
-                   "linux_address", "account", "helper")  # fmt: skip
+        if begins or (routine.cover and rng.random() < 0.5):
+            own = (*own, *_OF_COVERS)
         count += 1
         yield routine, f"{count}/{routine.name}", time, own
 
@@ -135,8 +147,3 @@ def _play_attack(
         player.play(rng.choice(step.variants))
     player.finish()
     return player.records, player.time
-
-
-def is_held(technique: str, held: Sequence[str]) -> bool:
-    """Whether a technique is held out, by its own id or its parent's."""
-    return technique in held or technique.split(".")[0] in held

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from logfm.artifacts import Manifest, digest, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.drift import load_changes, rewrites, world_at
-from logfm.corpus.simulate.planning import Session, plan
+from logfm.corpus.simulate.planning import Session, is_held, plan
 from logfm.corpus.simulate.running import LOGS, STAGE, TRUTH
 from logfm.corpus.simulate.running import TRUTH_SCHEMA as SPAN_TRUTH_SCHEMA
-from logfm.corpus.simulate.session import all_routines, is_held, play_session
+from logfm.corpus.simulate.session import all_routines, play_session
 from logfm.corpus.simulate.session_files import write_session
 from logfm.corpus.simulate.sources_of import record_specs
 from logfm.corpus.simulate.templates import Scenario, load_scenarios
@@ -113,9 +113,9 @@ def source_of(file: str) -> str:
 
 def make_session(config: SessionsConfig, logs: str, session: Session) -> pa.Table:
     """Make one session's files; the rows of the truth."""
-    scenario = load_scenarios([session.scenario], wide=True)[0] if session.scenario else None
+    like = load_scenarios([session.like], wide=True)[0]
     world = world_at(_world(config.seed, config.hosts), config.drift, session.share, session.user)
-    records = play_session(world, config, session, scenario)
+    records = play_session(world, config, session, like)
     changed = rewrites(config.drift, session.share, session.host)
     rows = [
         (name, session.name, file, offset, truth.label, list(truth.techniques), truth.tactic, truth.scenario,
@@ -170,7 +170,7 @@ def _summary(session: Session, table: pa.Table) -> dict[str, Any]:
         "events": table.num_rows,
         "attack_events": len(attack),
         "label": "attack" if attack else "benign",
-        "scenario": session.scenario,
+        "scenario": session.scenario if attack else None,
         "techniques": sorted({name for row in attack for name in row["techniques"]}),
         "split": session.split,
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,33 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from logfm.corpus.simulate.records import moment, syslog_time
 from logfm.corpus.simulate.values import Cast
+from logfm.corpus.simulate.world import address_of
 from logfm.errors import UserError
 
 FOLDER = Path(__file__).parent / "sources"
 NUMBER = "\0"
 """Stands in a line for its running number in the file (frames, audit serials)."""
+
+
+class FlowSpec(BaseModel):
+    """The conversation by which a record came about: templates of two addresses, and the server's port."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    client: str
+    server: str
+    port: int
+
+
+class PickSpec(BaseModel):
+    """A value that depends on another one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: str
+    """What it depends on: the name of something given, or of a default."""
+    cases: dict[str, str]
+    otherwise: str
 
 
 class RecordSpec(BaseModel):
@@ -26,13 +49,17 @@ class RecordSpec(BaseModel):
     lines: tuple[str, ...] = ()
     """Templates, one an event; one with line breaks is one event of several lines."""
     fields: dict[str, Any] = {}
-    """A JSON object whose texts are templates: `=name` parses `key=value; key=value`, `#name` is a number."""
+    """A JSON object whose texts are templates: `=name` parses `key=value; key=value`, `#name` is a number, `?name` is
+    true or false."""
     takes: tuple[str, ...] = ()
     """What must be given: further placeholders of the templates."""
     defaults: dict[str, str] = {}
     """What may be given."""
     values: dict[str, str] = {}
-    """Templates that are filled once for all lines, in this order."""
+    """Templates that are filled once for all lines, in this order; `@name` is the name's address."""
+    picks: dict[str, PickSpec] = {}
+    """Values by what is given."""
+    flow: FlowSpec | None = None
 
 
 class SourceSpec(BaseModel):
@@ -48,6 +75,14 @@ class SourceSpec(BaseModel):
 class _Known(NamedTuple):
     file: str
     spec: RecordSpec
+
+
+class Rendered(NamedTuple):
+    """A record's file and bodies; and client, server and port of its conversation, where it has one."""
+
+    file: str
+    bodies: list[str]
+    flow: tuple[str, str, int] | None
 
 
 @cache
@@ -83,8 +118,8 @@ def check_record(name: str, data: Mapping[str, str]) -> None:
         raise ValueError(f"{name} takes no {', '.join(sorted(other))}")
 
 
-def render(name: str, data: Mapping[str, str], cast: Cast, time: int) -> tuple[str, list[str]]:
-    """The file and the bodies of a record at a time (microseconds since 1970); `data` holds filled texts."""
+def render(name: str, data: Mapping[str, str], cast: Cast, time: int) -> Rendered:
+    """A record at a time (microseconds since 1970); `data` holds filled texts."""
     file, spec = record_specs()[name]
     own = _times(time) | {key: cast.fill(text) for key, text in spec.defaults.items()} | dict(data)
     for key in list(data):
@@ -96,11 +131,18 @@ def render(name: str, data: Mapping[str, str], cast: Cast, time: int) -> tuple[s
             address, _, port = data[key].partition(":")
             own[f"{key}_inet"] = f"{int(port or 443):04X}" + "".join(f"{int(part):02X}" for part in address.split("."))
         own[f"{key}_hex"] = "\0".join(words).encode().hex().upper()
+    if "who" in own:
+        own["who_id"] = blake2b(f"{own['who']}/{cast.world.seed}".encode(), digest_size=8).hexdigest().upper()
+    for key, pick in spec.picks.items():
+        own[key] = pick.cases.get(own[pick.of], pick.otherwise)
     for key, text in spec.values.items():
-        own[key] = _fill(text, own, cast)
+        filled = _fill(text.removeprefix("@"), own, cast)
+        own[key] = address_of(cast.world, filled) if text[:1] == "@" else filled
+    ends = spec.flow
+    flow = (_fill(ends.client, own, cast), _fill(ends.server, own, cast), ends.port) if ends else None
     if spec.fields:
-        return file, [orjson.dumps(_object(spec.fields, own, cast)).decode()]
-    return file, [_fill(line, own, cast) for line in spec.lines]
+        return Rendered(file, [orjson.dumps(_object(spec.fields, own, cast)).decode()], flow)
+    return Rendered(file, [_fill(line, own, cast) for line in spec.lines], flow)
 
 
 def _times(time: int) -> dict[str, str]:
@@ -133,6 +175,8 @@ def _object(template: Any, own: Mapping[str, str], cast: Cast) -> Any:
         return {key: value for key, _, value in pairs} or None
     if template[:1] == "#":
         return int(own[template[1:]])
+    if template[:1] == "?":
+        return own[template[1:]] == "true"
     return _fill(template, own, cast)
 
 

@@ -109,6 +109,8 @@ class LogonEvent(_Event):
     source: str = "-"
     """The host or address it comes from."""
     failed: bool = False
+    ntlm: bool = False
+    """By NTLM: without a ticket."""
 
 
 class WindowsEvent(_Event):
@@ -119,6 +121,10 @@ class WindowsEvent(_Event):
     channel: str = "Security"
     provider: str = "Microsoft-Windows-Security-Auditing"
     host: str = "{host}"
+    by: str | None = None
+    """The process that does it, where it is an event of Sysmon about one."""
+    target: str | None = None
+    """The process that it does it to."""
     data: dict[str, str]
 
 
@@ -191,6 +197,8 @@ class TrafficEvent(_Event):
     client: str = "{host}"
     """A host's name or an address."""
     port: int = 443
+    client_port: str = ""
+    """The client's port; any by default."""
     protocol: Literal["tcp", "udp", "icmp"] = "tcp"
     sent: Count = (300, 6_000)
     received: Count = (600, 30_000)
@@ -287,6 +295,8 @@ class Routine(_Behaviour):
     """Whose routine it is."""
     cover: bool = False
     """Whether it is also played with the cast of each attack, so that no name or address occurs in attacks only."""
+    first: bool = False
+    """Whether each session holds it, with the session's own cast: what an attack may name is in both kinds."""
     everyone: bool = False
     """Whether each user does it at least once."""
     since: float = Field(0.0, ge=0, lt=1)

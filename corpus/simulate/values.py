@@ -5,9 +5,11 @@ import random
 from collections.abc import Callable, Mapping
 
 from logfm.corpus.simulate import pools
+from logfm.corpus.simulate.records import sysmon_time
 from logfm.corpus.simulate.world import World, zipf
 
 Draw = Callable[["Cast"], str]
+_YEAR = 365 * 86_400
 
 
 class Cast:
@@ -26,6 +28,8 @@ class Cast:
         self.world = world
         self.rng = rng
         self.role = role
+        self.time = 0
+        """The time of the event that is filled in (microseconds since 1970)."""
         self._kept = dict(fixed or {})
         self._own: dict[str, str] = {}
         for name, choices in (values or {}).items():
@@ -84,6 +88,12 @@ def _agent(cast: Cast) -> str:
     return known[cast.get("visitor")]
 
 
+def _in_pool(address: str) -> str:
+    """The address that the VPN gives to a workstation's user: always the same one."""
+    net, _, last = address.rsplit(".", 2)
+    return f"{net}.9.{last}"
+
+
 def _document(cast: Cast) -> str:
     number = cast.rng.choice(["", "", "_2025", "_final", "_v2", f"_{cast.rng.randrange(100, 9999)}"])
     return f"{zipf(cast.rng, pools.DOCUMENTS)}{number}.{zipf(cast.rng, pools.EXTENSIONS)}"
@@ -104,6 +114,11 @@ def _hex(digits: int) -> Draw:
 
 def _number(low: int, high: int) -> Draw:
     return lambda cast: str(cast.rng.randrange(low, high))
+
+
+def _before(low: float, high: float) -> Draw:
+    """A time so many seconds before the event, as Sysmon writes it."""
+    return lambda cast: sysmon_time(cast.time - int(cast.rng.uniform(low, high) * 1_000_000))
 
 
 def _short(cast: Cast) -> str:
@@ -147,7 +162,11 @@ IDENTITIES: dict[str, Draw] = {
     "storage": lambda cast: zipf(cast.rng, pools.STORAGE, 0.5),
     "bucket": lambda cast: f"{cast.world.company}-{zipf(cast.rng, pools.BUCKETS, 0.7)}",
     "app": lambda cast: zipf(cast.rng, pools.CLOUD_APPS, 0.7),
-    "vpn_address": lambda cast: cast.get("address").rsplit(".", 2)[0] + f".9.{cast.rng.randrange(2, 250)}",
+    "vpn_address": lambda cast: _in_pool(cast.get("address")),
+    "peer_vpn_address": lambda cast: _in_pool(cast.get("peer_address")),
+    "vpn_port": lambda cast: str(cast.rng.randrange(32_768, 61_000)),
+    "mail_address": lambda cast: cast.world.hosts["mail01"].address,
+    "cloud_tool": lambda cast: cast.fill(zipf(cast.rng, pools.CLOUD_TOOLS, 0.5)),
 }
 """Drawn once for an activity."""
 
@@ -164,6 +183,7 @@ EVENT_VALUES: dict[str, Draw] = {
     "hex8": _hex(8),
     "hex16": _hex(16),
     "hex10": _hex(10),
+    "queue_id": lambda cast: f"{cast.rng.getrandbits(40):010X}",
     "hex32": _hex(32),
     "hex40": _hex(40),
     "number": _number(1, 10_000),
@@ -171,6 +191,8 @@ EVENT_VALUES: dict[str, Draw] = {
     "octet": _number(1, 255),
     "port": _number(32_768, 61_000),
     "session": _number(100, 9_000),
+    "t_lately": _before(5, 300),
+    "t_years_ago": _before(2 * _YEAR, 5 * _YEAR),
     "bytes": lambda cast: str(int(cast.rng.lognormvariate(9, 1.4))),
     "unique": lambda cast: (
         f"{cast.rng.getrandbits(32):08x}-{_short(cast)}-{_short(cast)}-{_short(cast)}-{cast.rng.getrandbits(48):012x}"

@@ -6,6 +6,7 @@ from logfm.corpus.simulate import network, windows, windows_detail
 from logfm.corpus.simulate.records import WINDOWS
 from logfm.corpus.simulate.sources_of import render
 from logfm.corpus.simulate.templates import BrowseEvent, FocusEvent, LogEvent, TrafficEvent
+from logfm.corpus.simulate.world import address_of
 
 if TYPE_CHECKING:
     from logfm.corpus.simulate.playing import Player
@@ -30,7 +31,9 @@ def flow(
 ) -> None:
     """Leave a conversation in packets and at the firewall: `ends` is client, server and their ports, `name` the
     server's."""
-    inside = ends[0].startswith("10."), ends[1].startswith("10.")
+    # The company's own address on the internet is this side of the border.
+    ours = player.world.surroundings["egress"]
+    inside = [end.startswith("10.") or end == ours for end in ends[:2]]
     if inside[0] != inside[1]:
         line = network.firewall_line(player.rng, player.time, ends, out=inside[0], blocked=blocked, protocol=protocol)
         player.put(network.FIREWALL, line)
@@ -40,16 +43,16 @@ def flow(
             player.put(network.PACKETS, line, time)
 
 
-def asked(player: "Player", client: str, server: str, name: str, kind: str, answer: str | None) -> None:
-    """Leave the packets of a query."""
+def asked(player: "Player", ends: tuple[str, str, int], number: int, name: str, kind: str, answer: str) -> None:
+    """Leave the packets of a query: `ends` is client, server and the client's port, `number` the transaction's id."""
     if not player.wide:
         return
-    port, number = player.rng.randrange(49152, 65536), player.rng.randrange(65536)
+    client, server, port = ends
     question = f"Standard query 0x{number:04x} {kind} {name}"
     player.put(
         network.PACKETS, network.packet(player.time, (client, server, port, 53), "dns", 71 + len(name), question)
     )
-    reply = f"Standard query response 0x{number:04x} {kind} {name} {answer or 'No such name'}"
+    reply = f"Standard query response 0x{number:04x} {kind} {name}{answer}"
     time = player.time + player.rng.randrange(400, 30_000)
     player.put(
         network.PACKETS, network.packet(time, (server, client, 53, port), "dns", 87 + len(reply) // 2, reply), time
@@ -60,7 +63,7 @@ def resolve(player: "Player", to: str) -> tuple[str, str]:
     """Name and address of a domain, a host or an address."""
     machine = player.world.hosts.get(to)
     name = f"{machine.name.lower()}.{player.world.realm}" if machine else to
-    return name, player.world.addresses.get(name, name)
+    return name, address_of(player.world, name)
 
 
 def exchange(player: "Player", event: TrafficEvent) -> None:
@@ -72,7 +75,8 @@ def exchange(player: "Player", event: TrafficEvent) -> None:
     if name != address and machine:
         player.look_up(name, client, answer=address)
     volume = player.rng.randint(*event.sent), player.rng.randint(*event.received)
-    ends = (source, address, any_port(player), event.port)
+    port = int(player.fill(event.client_port)) if event.client_port else any_port(player)
+    ends = (source, address, port, event.port)
     flow(player, ends, name, volume, event.protocol, blocked=event.blocked)
 
 
@@ -107,10 +111,14 @@ def look_at(player: "Player", event: FocusEvent) -> None:
 def note(player: "Player", event: LogEvent) -> None:
     """Leave a record of a source that is data; its lines follow each other closely."""
     data = {name: player.fill(text) for name, text in event.data.items()}
-    file, bodies = render(event.record, data, player.cast, player.time)
+    found = render(event.record, data, player.cast, player.time)
+    if found.flow:
+        client, server, port = found.flow
+        size = int(data.get("size", 0)) or player.rng.randint(900, 9_000)
+        flow(player, (client, server, any_port(player), port), server, (size, player.rng.randint(300, 900)))
     time = player.time
-    for body in bodies:
-        player.put(file, body, time)
+    for body in found.bodies:
+        player.put(found.file, body, time)
         # Within the second that the lines show.
         time = min(time + player.rng.randrange(500, 40_000), (time // SECOND + 1) * SECOND - 1)
 
@@ -126,9 +134,9 @@ def audited(player: "Player", host: str, message: str) -> None:
         "at": host,
         "auid": str(player.rng.choice((33, 998, 1004))),
     }
-    file, bodies = render("audit.command", data, player.cast, player.time)
-    for body in bodies:
-        player.put(file, body)
+    found = render("audit.command", data, player.cast, player.time)
+    for body in found.bodies:
+        player.put(found.file, body)
 
 
 def detail(player: "Player", process: "Process") -> None:

@@ -7,23 +7,21 @@ from ntpath import basename, dirname
 from typing import Any
 
 from logfm.corpus.simulate import pools
-from logfm.corpus.simulate.records import moment
+from logfm.corpus.simulate.records import stamp, sysmon_time
 from logfm.corpus.simulate.world import Process, World
 
 Fields = dict[str, Any]
-_SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
+SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
 _LABELS = {"Low": 4096, "Medium": 8192, "High": 12288, "System": 16384}
+NTLM = {
+    "LogonProcessName": "NtLmSsp ",
+    "AuthenticationPackageName": "NTLM",
+    "LmPackageName": "NTLM V2",
+    "KeyLength": "128",
+    "LogonGuid": "{00000000-0000-0000-0000-000000000000}",
+}
+"""What a logon shows that was by NTLM."""
 _SECURITY = ("Security", "Microsoft-Windows-Security-Auditing")
-
-
-def stamp(time: int) -> str:
-    """ISO 8601 in UTC with milliseconds."""
-    return moment(time).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def sysmon_time(time: int) -> str:
-    """The same moment as Sysmon writes it in its fields."""
-    return stamp(time)[:-1].replace("T", " ")
 
 
 def account(world: World, user: str) -> tuple[str, str, str]:
@@ -32,8 +30,14 @@ def account(world: World, user: str) -> tuple[str, str, str]:
         return "NT AUTHORITY", user, "S-1-5-18"
     domain = world.company.upper()
     known = world.users.get(user)
-    sid = known.sid if known else f"S-1-5-21-{_digest(domain, user)[:9]}-500"
-    return domain, user, sid
+    return domain, user, known.sid if known else f"{world.authority}-{_relative_id(user)}"
+
+
+def _relative_id(user: str) -> int:
+    """The end of the security identifier of an account that is no person's."""
+    if user == "Administrator":
+        return 500
+    return 2101 + pools.HELPERS.index(user) if user in pools.HELPERS else 3101 + int(_digest(user)) % 900
 
 
 def windows_event(
@@ -67,7 +71,7 @@ def sysmon(world: World, time: int, number: int, process: Process, fields: Field
     }
     if user:
         common["User"] = "\\".join(account(world, process.user)[:2])
-    return windows_event(world, time, process.host, number, *_SYSMON, common | fields)
+    return windows_event(world, time, process.host, number, *SYSMON, common | fields)
 
 
 def started(world: World, time: int, process: Process, parent: Process) -> Fields:
@@ -168,6 +172,21 @@ def opened(world: World, rng: random.Random, time: int, process: Process, target
     return event
 
 
+def injected(world: World, time: int, process: Process, target: Process, fields: Fields) -> Fields:
+    """An event of Sysmon about what a process did to another one, such as 8: it runs a thread there."""
+    return windows_event(world, time, process.host, 8, *SYSMON, {
+        "RuleName": "-",
+        "UtcTime": sysmon_time(time),
+        "SourceProcessGuid": process.guid,
+        "SourceProcessId": str(process.pid),
+        "SourceImage": process.image,
+        "TargetProcessGuid": target.guid,
+        "TargetProcessId": str(target.pid),
+        "TargetImage": target.image,
+        **fields,
+    })  # fmt: skip
+
+
 def logged_on(
     world: World, rng: random.Random, time: int, host: str, user: str, kind: int, source: str, *, failed: bool
 ) -> Fields:
@@ -218,7 +237,7 @@ def ticket(world: World, rng: random.Random, time: int, user: str, host: str, ad
         "TargetUserName": f"{user}@{world.realm.upper()}",
         "TargetDomainName": world.realm.upper(),
         "ServiceName": f"{host}$",
-        "ServiceSid": f"S-1-5-21-{_digest(world.company, host)[:9]}-{1000 + len(host)}",
+        "ServiceSid": f"{world.authority}-{4101 + int(_digest(host)) % 900}",
         "TicketOptions": "0x40810000",
         "TicketEncryptionType": "0x12",
         "IpAddress": f"::ffff:{address}",

@@ -1,6 +1,7 @@
 """The invented company: users in roles, workstations, servers, sites, and the internet around it."""
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +12,7 @@ from uuid import UUID
 from logfm.corpus.simulate import pools
 
 ItemT = TypeVar("ItemT")
+_ADDRESS = re.compile(r"^\d+\.\d+\.\d+\.\d+$")
 VISITORS = 160
 DOMAINS = 180
 
@@ -77,6 +79,11 @@ class World:
         """DNS suffix of the internal hosts."""
         return f"{self.company}.local"
 
+    @property
+    def authority(self) -> str:
+        """What the security identifiers of the company's accounts begin with."""
+        return next(iter(self.users.values())).sid.rpartition("-")[0]
+
     def of_kind(self, kind: str) -> list[str]:
         """Names of the hosts of a kind."""
         return [host.name for host in self.hosts.values() if host.kind == kind]
@@ -137,6 +144,14 @@ def _surroundings(seed: int, addresses: dict[str, str]) -> dict[str, str]:
     }
 
 
+def address_of(world: World, name: str) -> str:
+    """The address of a name; names of a domain that nobody has listed share one, always the same."""
+    if _ADDRESS.match(name):
+        return name
+    domain = ".".join(name.split(".")[-2:])
+    return world.addresses.get(name) or _address(stream(world.seed, "address", domain))
+
+
 def _hosts(rng: random.Random, net: str, workstations: int) -> dict[str, Host]:
     prefix = rng.choice(["WS", "PC-", "DESK", "LT-"])
     names = [f"{prefix}{number:03d}" for number in range(1, workstations + 1)]
@@ -145,6 +160,7 @@ def _hosts(rng: random.Random, net: str, workstations: int) -> dict[str, Host]:
     found += [Host(name, f"{net}.1.{20 + n}", "server") for n, name in enumerate(("FS01", "SQL01", "APP01"))]
     found += [Host("web01", f"{net}.2.10", "web")]
     found += [Host(name, f"{net}.2.{20 + n}", "linux") for n, name in enumerate(("db01", "git01", "build01", "mon01"))]
+    found += [Host("mail01", f"{net}.2.30", "mail"), Host("vpn01", f"{net}.2.31", "vpn")]
     return {host.name: host for host in found}
 
 

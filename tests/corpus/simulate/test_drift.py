@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from logfm.configs.schema.simulate import SessionsConfig
-from logfm.corpus.simulate import simulate_sessions
+from logfm.corpus.simulate import load_scenarios, simulate_sessions
 from logfm.corpus.simulate.drift import is_used, load_changes, rewrites, staff_of, world_at
 from logfm.corpus.simulate.planning import plan
 from logfm.corpus.simulate.session import all_routines
@@ -98,7 +98,7 @@ def test_people_come_go_and_move() -> None:
     }
     assert changed == set(staff.moved)
     assert first.of_role("it") == last.of_role("it") == world.of_role("it")
-    sessions = plan(SessionsConfig(seed=3, sessions=2000, attacks=0), world, [])
+    sessions = plan(SessionsConfig(seed=3, sessions=2000, attacks=0), world, load_scenarios())
     assert all(staff.there(one.user, one.share) for one in sessions)
     assert {one.user for one in sessions} == set(world.users)
 
@@ -107,7 +107,7 @@ def test_a_session_has_its_user_even_if_all_of_its_side_are_away() -> None:
     for seed in range(12):
         config = SessionsConfig(seed=seed, sessions=60, attacks=0, hosts=12, test_share=0.1)
         world = make_world(seed, 12)
-        for one in plan(config, world, []):
+        for one in plan(config, world, load_scenarios()):
             found = world_at(world, 1.0, one.share, one.user)
             assert one.user in found.users and one.host in found.hosts
     staff = staff_of(world, 1.0)

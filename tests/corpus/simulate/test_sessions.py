@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from logfm.corpus import Corpus, build
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
 from logfm.corpus.simulate import load_scenarios, simulate_sessions
+from logfm.corpus.simulate.planning import plan
 from logfm.corpus.simulate.sessions_run import source_of
 from logfm.corpus.simulate.sources_of import check_record, record_specs
 from logfm.corpus.simulate.templates import HERE, load_routines
@@ -147,16 +149,20 @@ def test_an_attack_takes_the_place_of_other_events(sessions: list[dict]) -> None
 
 
 def test_no_host_user_or_address_occurs_in_attacks_only(tmp_path: Path) -> None:
-    config = SessionsConfig(seed=1, sessions=20, attacks=5, minutes=10, events=800, hosts=4)
+    config = SessionsConfig(seed=1, sessions=44, attacks=11, minutes=10, events=1000, hosts=4)
     simulate_sessions(config, tmp_path / "a", workers=1)
     rows = {row["event_id"]: row["label"] for row in pq.read_table(tmp_path / "a/truth.parquet").to_pylist()}
     world = make_world(1, 4)
-    names = {*world.users, *(host.address for host in world.hosts.values()), *world.hosts}
+    names = {*world.users, *world.hosts}
     seen: dict[str, set[str]] = {"attack": set(), "benign": set()}
     for event in read_events([tmp_path / "a/logs"]):
         assert isinstance(event, Event)
-        seen[rows[event.event_id]] |= {name for name in names if name in event.text}
-    assert len(seen["attack"]) > 12
+        found = seen[rows[event.event_id]]
+        text = re.sub(r"FileVersion\W+[\d.]+", "", event.text)
+        found |= {name for name in names if name in text}
+        found |= set(re.findall(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", text))
+    assert len(seen["attack"]) > 20
+    assert any(re.fullmatch(r"10\.\d+\.9\.\d+", name) for name in seen["attack"])
     assert seen["attack"] <= seen["benign"]
 
 
@@ -178,6 +184,26 @@ def test_held_out_techniques_and_their_users_are_only_in_the_test_split(tmp_path
     assert users["train"] and users["test"] and not users["train"] & users["test"]
 
 
+def test_an_attack_session_is_never_benign_because_of_what_is_held_out() -> None:
+    world = make_world(0, 6)
+    config = SessionsConfig(sessions=40, attacks=30, test_share=0.5, holdout_techniques=("T1189", "T1110"))
+    found = plan(config, world, load_scenarios(wide=True))
+    taken = {split: {one.scenario for one in found if one.split == split} - {None} for split in ("train", "test")}
+    assert not {"tunnel", "ssh_brute_force"} & taken["train"] and {"tunnel", "ssh_brute_force"} <= taken["test"]
+    assert sum(one.scenario is not None for one in found) == 30
+    with pytest.raises(UserError, match="every scenario begins with a held-out technique: tunnel"):
+        plan(config, world, load_scenarios(["tunnel"], wide=True))
+
+
+def test_the_number_of_events_does_not_tell_short_sessions_with_attacks(tmp_path: Path) -> None:
+    config = SessionsConfig(seed=3, sessions=60, attacks=30, minutes=2, events=200, hosts=6)
+    simulate_sessions(config, tmp_path / "a", workers=1)
+    rows = pq.read_table(tmp_path / "a/sessions.parquet").to_pylist()
+    pairs = [(one["events"], other["events"]) for one in rows for other in rows
+             if one["label"] == "attack" and other["label"] == "benign"]  # fmt: skip
+    assert 0.35 < sum((one > other) + 0.5 * (one == other) for one, other in pairs) / len(pairs) < 0.65
+
+
 @pytest.mark.parametrize("name", ["simulate/paper870", "simulate/foundation", "simulate/defense"])
 def test_recipes_hold(name: str) -> None:
     config = parse(SessionsConfig, read_yaml(recipes()[name]), name)
@@ -186,8 +212,6 @@ def test_recipes_hold(name: str) -> None:
 
 
 def test_sessions_are_spread_like_logatlas(tmp_path: Path) -> None:
-    from logfm.corpus.simulate.planning import plan
-
     config = SessionsConfig(sessions=4000, prevalence=0.35, minutes=4.5, spread=0.6)
     found = plan(config, make_world(0, 40), load_scenarios(wide=True))
     lengths = sorted((one.end - one.start) / 1e6 for one in found)
@@ -249,6 +273,8 @@ def test_a_wrong_record_is_refused(name: str, data: dict[str, str], message: str
         ({"sessions": 5, "attacks": 6}, "6 attacks need at least 6 sessions"),
         ({"prevalence": 1.5}, "prevalence"),
         ({"minutes": 0}, "minutes"),
+        ({"attacks": 0, "holdout_techniques": ["T1041"]}, "holdout_techniques need attacks"),
+        ({"test_share": 0, "holdout_techniques": ["T1041"]}, "holdout_techniques need attacks"),
         ({"events": 3}, "events"),
         ({"sesions": 3}, "did you mean sessions"),
     ],
