@@ -28,8 +28,8 @@ lint: $(VENV)/.installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The encoder that ships, from data to package: DATA is a folder of public logs, laid out as docs/nano.md says. Each stage
-# is reused where it is finished; a training that was stopped goes on.
+# The encoder that is to ship: DATA is a folder of public logs (benchmarks/nano_data.py). Each stage is reused where it is
+# finished; a training that was stopped goes on.
 NANO := out/nano
 nano: $(VENV)/.installed
 	$(BIN)/pip download --quiet --no-deps --only-binary :all: --dest $(NANO)/wheels -r benchmarks/nano_packages.txt
