@@ -25,6 +25,8 @@ class Slot:
     """What may stand there; a text is free."""
     empty: bool = False
     """Whether a set may have no label: only where a training case's has none."""
+    most: int | None = None
+    """Labels of a set at most: as many as the largest of training has."""
 
 
 @dataclass(frozen=True)

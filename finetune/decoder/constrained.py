@@ -72,7 +72,7 @@ def choose_set(session: Session, prompter: Prompter, slot: Slot, closing: Tokens
     size = session.size
     ways = {label: prompter.label(label, first=True) for label in slot.labels}
     laters = {label: prompter.label(label, first=False) for label in slot.labels}
-    comma = _common([*laters.values()])
+    comma = [] if slot.most == 1 else _common([*laters.values()])
     laters = {label: way[len(comma) :] for label, way in laters.items()}
     if slot.empty:
         ways[NONE] = prompter.label(NONE, first=True)
@@ -82,7 +82,7 @@ def choose_set(session: Session, prompter: Prompter, slot: Slot, closing: Tokens
     while running:
         scores = score(session, tree(_options(ways, comma, closing)), running)
         _write(session, found, {row: ways[_next(one, slot, found, row)] for row, one in scores.items()})
-        open_ = [row for row in running if comma and found.labels[row] and found.labels[row][-1] != slot.labels[-1]]
+        open_ = [row for row in running if comma and _may_go_on(found.labels[row], slot)]
         more = {row for row in open_ if session.logits[row, comma[0]] > session.logits[row, closing[0]]}
         _write(session, found, {row: comma if row in more else closing for row in running})
         running, ways = sorted(more), laters
@@ -159,6 +159,11 @@ def _logprobs(
 def _options(ways: dict[str, Tokens], *ends: Tokens) -> list[Option]:
     """Labels with what may stand behind them: it tells one from another that it begins (T1059, T1059.001)."""
     return [([*way, *end[:1]], label) for label, way in ways.items() for end in ends if end]
+
+
+def _may_go_on(written: Sequence[str], slot: Slot) -> bool:
+    """Whether another label may follow: in the slot's order, and no more of them than there are in training."""
+    return bool(written) and written[-1] != slot.labels[-1] and (slot.most is None or len(written) < slot.most)
 
 
 def _next(scores: dict[str, float], slot: Slot, found: Decided, row: int) -> str:

@@ -88,19 +88,22 @@ def answer(events: Sequence[Labelled], made: Answering, counts: Counts) -> Answe
 def grammar_of(cases: Iterable[Case], task: Task) -> Grammar:
     """The lines of an answer with the labels that some cases have, sorted: give it training cases to decode with.
 
-    A set may be empty where a case's is.
+    A set may be empty where a case's is, and as large as the largest.
     """
     found: dict[str, set[str]] = {}
-    empty: set[str] = set()
+    sizes: dict[str, set[int]] = {}
     for case in cases:
         for name, labels in case.answer.items():
             found.setdefault(name, set()).update(labels)
-            empty.update(() if labels else (name,))
+            sizes.setdefault(name, set()).add(len(labels))
     fixed = {VERDICT: (NORMAL, SUSPICIOUS)}
 
     def filled(slot: Slot) -> Slot:
         labels = fixed.get(slot.name) or tuple(sorted(found.get(slot.name, ())))
-        return slot if slot.kind == "text" else Slot(slot.name, slot.kind, labels, slot.name in empty)
+        if slot.kind != "set":
+            return slot if slot.kind == "text" else Slot(slot.name, slot.kind, labels)
+        known = sizes.get(slot.name, {1})
+        return Slot(slot.name, slot.kind, labels, 0 in known, max(1, *known))
 
     return Grammar(tuple(map(filled, _SLOTS[task])))
 

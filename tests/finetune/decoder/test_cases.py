@@ -312,6 +312,8 @@ def test_grammar_holds_the_labels_of_the_cases_it_is_given(tmp_path):
     assert grammar_of([], "chunks").slots[0].labels == ("normal", "suspicious")
     sets = [replace(found[0], answer={"techniques": labels}) for labels in (("T1003",), ())]
     assert [grammar_of(some, "text").slots[0].empty for some in (sets[:1], sets)] == [False, True]
+    pair = replace(found[0], answer={"techniques": ("T1003", "T1059")})
+    assert [grammar_of(some, "text").slots[0].most for some in (sets, [*sets, pair])] == [1, 2]
 
 
 @pytest.mark.parametrize(

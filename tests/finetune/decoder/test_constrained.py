@@ -121,6 +121,17 @@ def test_a_tree_of_continuations_is_read_as_each_alone(base: Base) -> None:
     assert torch.allclose(session.logits[0], plain, atol=1e-4)
 
 
+def test_a_set_has_no_more_labels_than_training_has(base: Base, verdicts: Maker) -> None:
+    labels = tuple(f"T10{number}" for number in range(10, 40))
+    sizes = {}
+    for most in (1, 2, None):
+        prompter = _prompter(base, Grammar((Slot("techniques", "set", labels, False, most),)))
+        found = Generator(base.model, prompter, DecodingConfig()).predict(verdicts(12, 7), "constrained", 4_000)
+        sizes[most] = max(len(one.answer["techniques"]) for one in found if one.answer)
+    assert sizes[1] == 1
+    assert sizes[2] <= 2
+
+
 def test_many_trees_are_read_in_parts(base: Base, verdicts: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = Generator(base.model, _prompter(base, TECHNIQUES), DecodingConfig(reason_tokens=2))
     whole = generator.predict(verdicts(5, 6), "constrained", 4_000)
