@@ -80,7 +80,8 @@ def test_every_event_of_sysmon_has_its_time(windows: list[tuple[dict[str, Any], 
     routine = next(one for one in all_routines() if one.name == "pipes_and_files")
     world = make_world(13, 6)
     rng = stream(0)
-    player = Player(world, rng, Cast(world, rng), 1_741_000_000_000_000, wide=True)
+    cast = Cast(world, rng, values=routine.values)
+    player = Player(world, rng, cast, 1_741_000_000_000_000, wide=True)
     for variant in routine.variants:
         player.play(variant)
     played = [record.body for record in player.records if isinstance(record.body, dict)]
