@@ -16,11 +16,15 @@ PLANTED = (
 @pytest.fixture(scope="session")
 def halves(tmp_path_factory):
     """Paths of two logs: last week's and this week's, which ends with the planted line."""
+    return two_weeks(tmp_path_factory.mktemp("simulated"), seed=5)
+
+
+def two_weeks(root: Path, seed: int) -> tuple[Path, Path]:
+    """Write such logs."""
     from logfm.configs.schema.simulate import SimulateConfig
     from logfm.corpus.simulate import simulate
 
-    root = tmp_path_factory.mktemp("simulated")
-    simulate(SimulateConfig(events=2_000, attacks=0, seed=5), root / "all")
+    simulate(SimulateConfig(events=2_000, attacks=0, seed=seed), root / "all")
     lines = (root / "all" / "logs" / "linux" / "auth.log").read_text().splitlines()
     middle = len(lines) // 2
     before, after = root / "before.log", root / "after.log"

@@ -8,7 +8,7 @@ from logfm.embeddings import LogEncoder
 from logfm.embeddings.detect import detect, find, fitted
 from logfm.embeddings.heads.nearest import Baseline
 from logfm.errors import UserError
-from tests.embeddings.heads.conftest import PLANTED
+from tests.embeddings.heads.conftest import PLANTED, two_weeks
 
 
 def test_the_score_is_the_distance_to_the_nearest_normal_direction():
@@ -32,7 +32,9 @@ def test_nearest_is_the_default_with_a_baseline_and_impossible_without(letters):
             call()
 
 
-def test_a_planted_line_of_simulated_telemetry_is_the_newest(halves):
+def test_a_planted_line_of_simulated_telemetry_is_the_newest(tmp_path):
+    # Where nothing else is new: in other weeks a first backup may be newer still.
+    halves = two_weeks(tmp_path, seed=0)
     found = find([halves[1]], LogEncoder.load("tfidf"), DetectConfig(top=3), baseline=[halves[0]])
     first = found.findings[0]
     assert first.text == PLANTED
