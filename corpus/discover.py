@@ -1,7 +1,6 @@
 """INPUT to files: a file, a folder, a glob or `-`; unique names, a fixed order, nothing dangerous opened."""
 
 import os
-import re
 import shutil
 import stat
 import sys
@@ -17,8 +16,6 @@ from logfm.corpus.events import Reject
 from logfm.errors import UserError
 
 STDIN = "-"
-# What lies beside logs in a folder; a file that is named itself is read whatever its name.
-_ABOUT = re.compile(r"(LICENSE|LICENCE|COPYING|NOTICE|README)([-_][^.]*)?(\.(md|txt|rst))?")
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,6 @@ def _walk(folder: Path, base: Path, rejects: list[Reject], seen: set[str]) -> It
         if _is_folder(path):
             if entry.name != "__MACOSX":
                 yield from _walk(path, base, rejects, seen)
-        elif _ABOUT.fullmatch(entry.name):
-            rejects.append(Reject(shown_path(path), 0, "is about the data, no log"))
         elif not entry.name.startswith("._") and _usable(path, rejects):
             yield path, PurePath(os.path.relpath(path, base))
 

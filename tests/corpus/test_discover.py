@@ -117,12 +117,3 @@ def test_a_file_name_that_is_no_utf8(tmp_path, read):
     Path(os.fsdecode(os.fsencode(tmp_path / "logs") + b"/caf\xe9.log")).write_bytes(b"hello\n")
     events, _ = read(tmp_path / "logs")
     assert [Path(one.file).name for one in events] == ["caf\\xe9.log"]
-
-
-def test_what_lies_beside_the_logs_is_passed_over_unless_named(write, tmp_path):
-    for name in ("LICENSE", "LICENSE-rules.md", "README.md", "notice.log", "README.log", "app.log"):
-        write(name, "x\n")
-    found, rejects = discover([str(tmp_path / "logs")])
-    assert [one.name for one in found] == ["README.log", "app.log", "notice.log"]
-    assert {reject.reason for reject in rejects} == {"is about the data, no log"} and len(rejects) == 3
-    assert names(tmp_path / "logs" / "README.md") == ["README.md"]
