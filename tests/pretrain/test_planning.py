@@ -228,9 +228,8 @@ def test_every_recipe_for_gpus_fits_an_a100_at_its_own_stage(recipe):
 def test_the_plan_for_a_cpu_is_near_what_was_measured_there():
     # nano had four layers when it was measured.
     for recipe, changes, measured in (("nano", ["model.layers=4"], 4575), ("small", [], 1274)):
-        planned = plan(
-            load(PretrainConfig, f"pretrain/{recipe}", changes), chosen(load_devices(), ["2 CPU cores"]), 29_952, 1e9, 342
-        )  # fmt: skip
+        config = load(PretrainConfig, f"pretrain/{recipe}", changes)
+        planned = plan(config, chosen(load_devices(), ["2 CPU cores"]), 29_952, 1e9, 342)
         assert 1e9 / (3600 * planned["devices"][0]["hours"]) == pytest.approx(measured, rel=0.1)
 
 
