@@ -1,6 +1,6 @@
-"""`nano`, the encoder that ships, from data to package.
+"""`nano`, the encoder that is to ship, from data to package.
 
-Usage: python -m benchmarks.nano DATA --wheels WHEELS --out OUT [--minutes 95] [--contrast-minutes 40]
+Usage: python -m benchmarks.nano DATA --wheels WHEELS --out OUT [--minutes 95]
 Corpus and canaries (benchmarks/nano_data.py), tokenizer, masked tokens (configs/pretrain/nano.yaml), pairs of views
 (configs/pretrain/nano-contrast.yaml), memorisation audit; OUT/contrast/encoder is what they end in. Finished stages are
 used again, and a training that was killed goes on. `--ship RESULTS` then writes pretrain/nano with graph and card;
@@ -26,7 +26,7 @@ TOKENIZER = TokenizerConfig(vocab_size=8192)
 LICENCE = "Apache-2.0"
 
 
-def train(out: Path, minutes: float, contrast_minutes: float) -> None:
+def train(out: Path, minutes: float) -> None:
     """Tokenizer and both stages."""
     corpus = Corpus.open(out / "corpus")
     train_tokenizer(corpus, out / "tokenizer", TOKENIZER)
@@ -35,7 +35,7 @@ def train(out: Path, minutes: float, contrast_minutes: float) -> None:
     pretrain(load(PretrainConfig, "pretrain/nano", [*places, "data.view=near", "data.source_events=8000"]))
     start = first / "encoder"
     places = [f"corpus={corpus.path}", f"tokenizer={start}", f"start.encoder={start}", f"out={second}"]
-    pretrain(load(PretrainConfig, "pretrain/nano-contrast", [*places, f"train.minutes={contrast_minutes}"]))
+    pretrain(load(PretrainConfig, "pretrain/nano-contrast", places))
 
 
 def audit(out: Path) -> None:
@@ -62,7 +62,6 @@ def main() -> None:
     parser.add_argument("--wheels", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=95, help="of the stage of masked tokens")
-    parser.add_argument("--contrast-minutes", type=float, default=40)
     parser.add_argument("--ship", type=Path, metavar="RESULTS", help="results.csv of the evaluation")
     arguments = parser.parse_args()
     out = arguments.out
@@ -71,7 +70,7 @@ def main() -> None:
         return
     if not (out / "corpus").is_dir():
         nano_data.make(arguments.data, arguments.wheels, out)
-    train(out, arguments.minutes, arguments.contrast_minutes)
+    train(out, arguments.minutes)
     audit(out)
 
 

@@ -25,7 +25,7 @@ _SCHEMES = {
     "http://": "remote:open_server",
     "https://": "remote:open_server",
 }
-_FORMS = "An encoder is nano, a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
+_FORMS = "An encoder is a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
 
 
 @runtime_checkable

@@ -166,6 +166,7 @@ def _halve(weights: Path) -> None:
         metadata = held.metadata()
         halves = {name: held.get_tensor(name).half() for name in held.keys()}  # noqa: SIM118
     save_file(halves, weights, metadata=metadata)
+    shutil.copymode(weights.parent / "config.json", weights)  # safetensors writes for the owner alone
 
 
 def _copy(encoder: Path, out: Path, extras: Extras) -> Manifest:

@@ -213,6 +213,8 @@ def test_weights_in_16_bits_are_half_the_size_and_read_as_float32(tmp_path, enco
     export_checkpoint(tmp_path / "one", tmp_path / "two", Extras(int8=True, half=True))
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("one", "two")]
     assert 0.45 < sizes[1] / sizes[0] < 0.6
+    modes = {path.stat().st_mode for path in (tmp_path / "two").glob("*.*") if path.suffix in (".json", ".safetensors")}
+    assert len(modes) == 1
     assert AutoModel.from_pretrained(tmp_path / "two").dtype.itemsize == 4
     whole = LogEncoder.load(tmp_path / "one").encode(LINES)
     for name in ("torch", "onnx-int8"):
