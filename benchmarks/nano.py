@@ -12,7 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
-from benchmarks import memorisation, nano_data
+from benchmarks import memorisation, nano_data, nano_messages
 from logfm.configs import load
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.configs.schema.tokenizer import TokenizerConfig
@@ -34,7 +34,8 @@ def train(out: Path, minutes: float) -> None:
     places = [f"corpus={corpus.path}", f"tokenizer={out / 'tokenizer'}", f"out={first}", f"train.minutes={minutes}"]
     pretrain(load(PretrainConfig, "pretrain/nano", [*places, "data.view=near", "data.source_events=8000"]))
     start = first / "encoder"
-    places = [f"corpus={corpus.path}", f"tokenizer={start}", f"start.encoder={start}", f"out={second}"]
+    places = [f"corpus={corpus.path}", f"tokenizer={start}", f"start.encoder={start}", f"out={second}",
+              f"contrast.templates={out / 'messages' / nano_messages.TEMPLATES}"]  # fmt: skip
     pretrain(load(PretrainConfig, "pretrain/nano-contrast", places))
 
 
@@ -51,8 +52,12 @@ def ship(out: Path, results: Path) -> None:
     """Write the encoder into the package."""
     extras = Extras(int8=True, half=True, results=results, audit=out / "audit.json", licence=LICENCE)
     export_checkpoint(out / "contrast" / "encoder", out / "package", extras)
+    # The old one stays until the new one is whole.
+    new = SHIPPED.with_name(f".{SHIPPED.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(out / "package", new)
     shutil.rmtree(SHIPPED, ignore_errors=True)
-    shutil.copytree(out / "package", SHIPPED)
+    new.rename(SHIPPED)
 
 
 def main() -> None:

@@ -72,7 +72,8 @@ def stage(data: Path, raw: Path) -> None:
                 product = str(row["log_type"]).split(".")[0].lower()
                 events.setdefault(product, []).append(orjson.dumps(row["log"]))
     for product, found in events.items():
-        folder = raw / f"panther_{product}"
+        # Not by the name of the project, which stands in its events and would be made another in the source's name.
+        folder = raw / f"rule_tests_{product}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "events.jsonl").write_bytes(b"\n".join(found) + b"\n")
 
@@ -111,7 +112,7 @@ def make(data: Path, wheels: Path, out: Path, sessions: int = 300) -> None:
     simulate_sessions(simulated, out / "sim", 1)
     if not (out / "key").is_file():
         write_key(out / "key")
-    inputs = [out / "raw", out / "messages", out / "canaries" / "canaries.log", out / "sim" / "logs"]
+    inputs = [out / "raw", out / "messages" / "logs", out / "canaries" / "canaries.log", out / "sim" / "logs"]
     config = CorpusConfig(dedup=("exact", "near"), licences=LICENCES)
     manifest = build([str(path) for path in inputs], out / "corpus", config, key=read_key(out / "key"))
     (out / "originals.txt").write_text("".join(f"{name}\n" for name in originals(out / "raw")), encoding="utf-8")

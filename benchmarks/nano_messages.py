@@ -4,7 +4,8 @@ Usage: python -m benchmarks.nano_messages WHEELS --out DIR [--each 8] [--seed 0]
 WHEELS is a folder of Python wheels (benchmarks/nano_packages.txt lists those of `nano`, all under permissive licences;
 fetch them by `pip download --no-deps`). Nothing of them is run: the literals of their logging calls are read from the
 syntax tree. Every message becomes `each` events in one of the usual formats, with hosts, paths, numbers, errors and
-names where the program has a placeholder; DIR gets a file a package.
+names where the program has a placeholder; DIR/logs gets a file a package, DIR/templates.txt the messages themselves,
+`<*>` where a value stands.
 """
 
 import argparse
@@ -18,6 +19,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from logfm.pretrain.contrast.known import HOLE
+
+TEMPLATES = "templates.txt"
 _LEVELS = {"debug", "info", "warning", "warn", "error", "exception", "critical", "fatal"}
 _HOLE = re.compile(r"%(?:\((?P<key>\w+)\))?[-+ #0]*\d*(?:\.\d+)?(?P<kind>[sdrifxgeX])|\{(?P<name>[^{}]*)\}")
 _WORD = re.compile(r"\b[A-Za-z]{3,12}\b")
@@ -206,12 +210,15 @@ def events(found: list[Message], package: str, words: list[str], each: int, seed
 
 def write(wheels: Path, out: Path, each: int, seed: int) -> int:
     """A file of events for each wheel; returns how many messages were found."""
-    out.mkdir(parents=True, exist_ok=True)
+    logs = out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
     found = {wheel.name.split("-")[0]: harvest(wheel) for wheel in sorted(wheels.glob("*.whl"))}
+    templates = sorted({_HOLE.sub(HOLE, one.text).replace("%%", "%") for of_one in found.values() for one in of_one})
+    (out / TEMPLATES).write_text("".join(f"{one}\n" for one in templates), encoding="utf-8")
     words = sorted({word.lower() for all_ in found.values() for one in all_ for word in _WORD.findall(one.text)})
     for number, (package, of_package) in enumerate(found.items()):
         lines = events(of_package, package, words, each, seed + number)
-        (out / f"messages_{package}.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (logs / f"messages_{package}.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return sum(map(len, found.values()))
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath
 
 from logfm.configs.base import Config
 
@@ -25,6 +25,9 @@ class ContrastConfig(Config):
     """Tokens of a view; what is longer loses its end."""
     other_event: float = Field(0.5, ge=0, le=1)
     """Chance that the second view is of another event of the same template, where there is one."""
+    templates: FilePath | None = None
+    """Text file of known templates, such as a program's messages: one a line, `<*>` where a value stands. Lines of one
+    count as the same event, whatever their values and headers; others by what is left when their values are masked."""
     swap: float = Field(0.7, ge=0, le=1)
     """Chance of each value to be replaced by another of its type; of the user and the host to be renamed."""
     drop: float = Field(0.15, ge=0, lt=1)

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logfm.artifacts import Manifest, finished, produce, read_manifest, stage_key
+from logfm.artifacts import Manifest, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.contrast import ContrastConfig
 from logfm.configs.schema.pretrain import DataConfig
 from logfm.corpus.store import Corpus
 from logfm.corpus.templates import template_hashes
 from logfm.errors import UserError
+from logfm.pretrain.contrast.known import KnownTemplates
 from logfm.pretrain.tokens import split_by_time
 
 TEXTS = "texts.parquet"
@@ -36,7 +37,8 @@ def build_texts(corpus: Corpus, out: Path, data: DataConfig, config: ContrastCon
     if done := finished_texts(corpus, out, data, config, seed):
         return done
     held_out = split_by_time(corpus, data).validation
-    sources, templates, names = _columns(corpus, data)
+    known = None if config.templates is None else KnownTemplates.read(config.templates)
+    sources, templates, names = _columns(corpus, data, known)
     chosen = _chosen(sources, templates, held_out, config.most_events, seed)
     if len(np.unique(templates[chosen])) < 2:
         raise UserError("the corpus holds fewer than two templates", corpus.path, "Add logs.")
@@ -64,17 +66,21 @@ def _identity(
 ) -> tuple[dict[str, int | float | str | None], dict[str, str]]:
     settings: dict[str, int | float | str | None] = {"view": data.view, "validation": data.validation_share}
     settings |= {"most_events": config.most_events, "max_tokens": config.max_tokens}
-    return settings, {"corpus": corpus.manifest.hash}
+    inputs = {"corpus": corpus.manifest.hash}
+    return settings, inputs if config.templates is None else inputs | {"templates": file_hash(config.templates)}
 
 
-def _columns(corpus: Corpus, data: DataConfig) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _columns(
+    corpus: Corpus, data: DataConfig, known: KnownTemplates | None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Number of the source (int32) and template (uint64) of each event of the view, and the sources' names."""
+    hashed = template_hashes if known is None else known.hashes
     numbers: dict[str, int] = {}
     sources, templates = [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
     for batch in corpus.batches(["text", "source"], view=data.view):
-        known = [numbers.setdefault(name, len(numbers)) for name in batch["source"].to_pylist()]
-        sources.append(np.array(known, dtype=np.int32))
-        templates.append(template_hashes(batch["text"]))
+        of_batch = [numbers.setdefault(name, len(numbers)) for name in batch["source"].to_pylist()]
+        sources.append(np.array(of_batch, dtype=np.int32))
+        templates.append(hashed(batch["text"]))
     return np.concatenate(sources), np.concatenate(templates), list(numbers)
 
 

@@ -3,9 +3,11 @@
 import json
 import zipfile
 
+import pyarrow as pa
 import pytest
 
-from benchmarks.nano_messages import World, harvest, write
+from benchmarks.nano_messages import TEMPLATES, World, harvest, write
+from logfm.pretrain.contrast.known import KnownTemplates
 
 SOURCE = """
 import logging
@@ -58,9 +60,12 @@ def test_placeholders_get_values_of_their_kind(wheels):
 def test_every_message_becomes_events_and_the_seed_decides_them(wheels, tmp_path):
     assert write(wheels, tmp_path / "a", each=5, seed=3) == 4
     write(wheels, tmp_path / "b", each=5, seed=3)
-    lines = (tmp_path / "a" / "messages_some_server.log").read_text().splitlines()
-    assert lines == (tmp_path / "b" / "messages_some_server.log").read_text().splitlines()
+    lines = (tmp_path / "a" / "logs" / "messages_some_server.log").read_text().splitlines()
+    assert lines == (tmp_path / "b" / "logs" / "messages_some_server.log").read_text().splitlines()
+    templates = (tmp_path / "a" / TEMPLATES).read_text().splitlines()
+    assert "Listening on <*>:<*> for 100% of clients" in templates and "Login of <*> refused: <*>" in templates
+    assert len({*KnownTemplates(templates).hashes(pa.array(lines)).tolist()}) == 4
     assert len(lines) == 20 and sum("giving up" in line for line in lines) == 5
     assert all(json.loads(line)["message"] for line in lines if line.startswith("{"))
     write(wheels, tmp_path / "c", each=5, seed=4)
-    assert lines != (tmp_path / "c" / "messages_some_server.log").read_text().splitlines()
+    assert lines != (tmp_path / "c" / "logs" / "messages_some_server.log").read_text().splitlines()

@@ -7,16 +7,19 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from logfm.configs.schema.contrast import ContrastConfig
 from logfm.configs.schema.pretrain import DataConfig, MaskingConfig, ModelConfig, PretrainConfig, TrainConfig
+from logfm.corpus.templates import template_hashes
 from logfm.errors import UserError
 from logfm.pretrain import load_encoder, pretrain
 from logfm.pretrain.callbacks import read_history
 from logfm.pretrain.contrast.batches import PairBatches
+from logfm.pretrain.contrast.known import KnownTemplates
 from logfm.pretrain.contrast.loss import contrastive_loss, pooled
 from logfm.pretrain.contrast.module import ContrastiveModel
 from logfm.pretrain.contrast.texts import TEXTS, build_texts
@@ -95,6 +98,41 @@ def test_the_sample_is_even_over_sources_and_templates_and_leaves_out_what_is_he
     held_out = {*log_lines(300)[-30:], *OTHER[-18:]}
     assert not held_out & set(table["text"].to_pylist())
     assert build_texts(two_sources, tmp_path / "views", DataConfig(view=None, validation_share=0.1), config, 0)
+
+
+def test_known_templates_make_one_event_of_lines_that_differ_in_words_and_headers(tmp_path):
+    path = tmp_path / "templates.txt"
+    path.write_text("user <*> opened <*>\nuser <*> opened <*> in safe mode\n<*> of <*>\nat <*>\n", encoding="utf-8")
+    lines = [
+        "Jan  2 03:04:05 alpha shop[12]: user kim opened the door",
+        "2026-01-02 03:04:05,678 INFO shop.doors: user alex opened a window",
+        "2026-01-02 03:04:05,678 INFO shop.doors: user alex opened a window in safe mode",
+        "Jan  2 03:04:05 alpha shop[12]: opened for user kim",
+        "Jan  3 04:05:06 alpha shop[99]: opened for user kim",
+        "superuser kim opened the door",
+        "",
+    ]
+    hashes = KnownTemplates.read(path).hashes(pa.array(lines)).tolist()
+    plain = template_hashes(pa.array(lines)).tolist()
+    assert hashes[0] == hashes[1] != hashes[2] and plain[0] != plain[1]
+    assert hashes[3:] == plain[3:] and hashes[3] == hashes[4]
+
+
+def test_the_sample_is_made_anew_when_the_known_templates_change(two_sources, tmp_path):
+    path, data = tmp_path / "templates.txt", DataConfig(view=None, validation_share=0.1)
+    path.write_text('"action": "<*>", "bytes": <*>, "zone"\n', encoding="utf-8")
+    config = ContrastConfig(most_events=12, templates=path)
+    manifest = build_texts(two_sources, tmp_path / "views", data, config, 0)
+    plain = build_texts(two_sources, tmp_path / "plain", data, ContrastConfig(most_events=12), 0)
+    assert manifest.metrics["templates"] < plain.metrics["templates"]
+    path.write_text("another <*> template\n", encoding="utf-8")
+    with pytest.raises(UserError):
+        build_texts(two_sources, tmp_path / "views", data, config, 0)
+    path.write_bytes(b"\xff\xfe broken")
+    with pytest.raises(UserError, match="templates can't be read"):
+        build_texts(two_sources, tmp_path / "third", data, config, 0)
+    with pytest.raises(ValueError, match="does not point to a file"):
+        ContrastConfig(templates=tmp_path / "missing.txt")
 
 
 def batches(second, tmp_path, tokenizer, **more):
