@@ -1,10 +1,12 @@
 """What each ingredient of `nano` gives: short runs, three seeds, judged where choices may look.
 
-Usage: python -m benchmarks.nano_ablation DATA --corpus CORPUS --tokenizer TOKENIZER --out DIR
-    [--layers 4] [--steps-masked 400] [--steps 200] [--seeds 3] [--only NAME ...]
+Usage: python -m benchmarks.nano_ablation DATA --corpus CORPUS --tokenizer TOKENIZER --out DIR [--templates FILE]
+    [--layers 2] [--steps-masked 400] [--steps 100] [--seeds 3] [--only NAME ...]
+or: python -m benchmarks.nano_ablation DATA --judge ENCODER ...
 For each seed one encoder is trained by masked tokens; every variant of the contrastive stage starts from it and takes
 as many steps as the others. Judged by log search MAP and pair AUC on raw lines of Loghub's Linux, Android, BGL and
 Hadoop, each alone and all four mixed, beside TF-IDF and MiniLM-L6 in the same process. Finished runs are used again.
+`--judge` trains nothing and judges encoders that are there.
 """
 
 import argparse
@@ -24,6 +26,8 @@ from logfm.evaluation.comparison import Encode, compare
 from logfm.pretrain import pretrain
 
 MASKED = "masked tokens alone"
+CONTRAST = {"events": 128, "sources": 8, "max_tokens": 128}
+"""As configs/pretrain/nano-contrast.yaml has it."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "contrastive, all ingredients": {},
     "centred": {"projection": "centre"},
@@ -36,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "always the same event": {"other_event": 0.0},
     "no hard negatives": {"sources": 64},
     "nothing masked": {"masked_weight": 0.0},
+    "no known templates": {"templates": None},
 }
 MIXED = "mixed"
 
@@ -55,18 +60,25 @@ def masked(arguments: argparse.Namespace, seed: int) -> Path:
 def contrastive(arguments: argparse.Namespace, start: Path, seed: int, name: str) -> Path:
     """One variant, from the encoder `start`."""
     out = arguments.out / f"{name.replace(', ', '-').replace(' ', '-')}-{arguments.layers}-{seed}"
+    contrast = {**CONTRAST, "templates": arguments.templates, **VARIANTS[name]}
     config = {
         "corpus": arguments.corpus, "tokenizer": start, "out": out, "seed": seed,
-        "start": {"encoder": start}, "contrast": VARIANTS[name], "data": _DATA,
+        "start": {"encoder": start}, "contrast": contrast, "data": _DATA,
         "masking": {"share": 0.15},
-        "train": {"steps": arguments.steps, "learning_rate": 3e-4, "decay_share": 0.5, "validate_every": 500,
+        "train": {"steps": arguments.steps, "learning_rate": 5e-4, "decay_share": 0.5, "validate_every": 500,
                   "accelerator": "cpu"},
     }  # fmt: skip
     pretrain(PretrainConfig.model_validate(config))
     return out / "encoder"
 
 
-_DATA = {"view": "near", "max_tokens": 256, "tokens_per_batch": 8192, "validation_tokens": 20_000}
+_DATA = {
+    "view": "near",
+    "max_tokens": 256,
+    "source_events": 8000,
+    "tokens_per_batch": 8192,
+    "validation_tokens": 20_000,
+}
 
 
 def systems(data: Path) -> dict[str, tuple[list[str], list[str]]]:
@@ -104,16 +116,21 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    for name in ("corpus", "tokenizer", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--layers", type=int, default=4)
+    for name in ("corpus", "tokenizer", "out", "templates"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--judge", nargs="+", type=Path, metavar="ENCODER")
+    parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--steps-masked", type=int, default=400)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     arguments = parser.parse_args()
+    if arguments.judge is None and None in (arguments.corpus, arguments.tokenizer, arguments.out):
+        parser.error("give --corpus, --tokenizer and --out, or --judge")
     folders: dict[str, list[Path]] = defaultdict(list)
-    for seed in range(arguments.seeds):
+    for one in arguments.judge or ():
+        folders[f"{one.parent.name}/{one.name}"].append(one)
+    for seed in range(0 if arguments.judge else arguments.seeds):
         start = masked(arguments, seed)
         folders[MASKED].append(start)
         for name in arguments.only:
