@@ -6,7 +6,7 @@ grammar's order: each step chooses a label that may still come, then whether ano
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +17,12 @@ from logfm.finetune.decoder.session import Session
 
 _AT_ONCE = 8_192
 """Tokens of trees that go through the model together."""
+
+_FIRST = 32
+"""Places of a large tree that are read first."""
+
+_MARGIN = 9.0
+"""Natural logarithm of how much less likely than the best a label is that isn't looked at to its end: 1 in 8,000."""
 
 Option = tuple[Tokens, str]
 """How a label is written, and the label."""
@@ -80,7 +86,8 @@ def choose_set(session: Session, prompter: Prompter, slot: Slot, closing: Tokens
     found = Decided([()] * size, unseen, [[] for _ in range(size)])
     running = list(range(size))
     while running:
-        scores = score(session, tree(_options(ways, comma, closing)), running)
+        asked = [_may_come(found.labels[row], slot) for row in running]
+        scores = score(session, tree(_options(ways, comma, closing)), running, asked)
         _write(session, found, {row: ways[_next(one, slot, found, row)] for row, one in scores.items()})
         open_ = [row for row in running if comma and _may_go_on(found.labels[row], slot)]
         more = {row for row in open_ if session.logits[row, comma[0]] > session.logits[row, closing[0]]}
@@ -112,48 +119,114 @@ def choose_text(session: Session, prompter: Prompter, closing: Tokens, barred_V:
     return Decided([() if text in ("", NONE) else (text,) for text in texts], [{} for _ in texts], written)
 
 
-def score(session: Session, root: Node, rows: Sequence[int] | None = None) -> dict[int, dict[str, float]]:
+def score(
+    session: Session, root: Node, rows: Sequence[int] | None = None, asked: Sequence[Collection[str]] | None = None
+) -> dict[int, dict[str, float]]:
     """For each of these texts, all by default, the natural logarithms of all labels' probabilities: they sum to one.
 
     What a label's tokens have of the whole vocabulary is multiplied, and divided by what all labels have together:
-    dividing at every fork instead would favour labels that share little with others.
+    dividing at every fork instead would favour labels that share little with others. Of a large tree the upper part is
+    read first, and below it only what can matter: a label whose beginning alone is `_MARGIN` less likely than the best
+    of those `asked` for (all by default) shares its beginning's probability with the labels that have it, too.
     """
     rows = range(session.size) if rows is None else rows
+    asked = [tuple(_labels(root))] * len(rows) if asked is None else asked
+    size = max(1, _AT_ONCE // max(1, len(_inner(root))))
+    found: dict[int, dict[str, float]] = {}
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        found |= _score(session, root, part, asked[start : start + size])
+    return found
+
+
+def _score(
+    session: Session, root: Node, rows: Sequence[int], asked: Sequence[Collection[str]]
+) -> dict[int, dict[str, float]]:
+    inner = _inner(root)
+    open_ = inner if len(inner) <= 2 * _FIRST else inner[:_FIRST]
+    first = True
+    while True:
+        shares = _shares(session, root, {id(node) for node in open_}, rows)
+        leaves, bounds = _reached(root, shares)
+        wanted = {label: torch.tensor([label in one for one in asked]) for label in _labels(root)}
+        best = _highest([share.masked_fill(~wanted[label], -math.inf) for label, share in leaves.items()], len(rows))
+        hopes = [
+            bound.masked_fill(~torch.stack([wanted[label] for label in _labels(node)]).any(0), -math.inf)
+            for node, bound in bounds
+        ]
+        # At first what the upper part promises counts too: the labels in it are few.
+        least = torch.maximum(best, _highest(hopes, len(rows))) if first else best
+        kept = [node for (node, _), hope in zip(bounds, hopes, strict=True) if bool((hope > least - _MARGIN).any())]
+        if not kept:
+            break
+        first = False
+        open_ = open_ + [one for node in kept for one in _inner(node)]
+    for node, bound in bounds:
+        labels = _labels(node)
+        for label in labels:
+            share = bound - math.log(len(labels))
+            leaves[label] = torch.logaddexp(leaves[label], share) if label in leaves else share
+    normal = torch.stack([*leaves.values()], 1).log_softmax(1).tolist()
+    return {row: dict(zip(leaves, one, strict=True)) for row, one in zip(rows, normal, strict=True)}
+
+
+def _shares(session: Session, root: Node, open_: set[int], rows: Sequence[int]) -> dict[int, torch.Tensor]:
+    """For each child of an open node, by its id, the logarithm of the probability of the way to it in these texts,
+    float32 (rows,). What lies above an open node is open.
+    """
     tokens: Tokens = []
     parents: list[int] = []
     places: list[tuple[int, Node]] = [(-1, root)]
     for place, node in places:
         for token, child in node.children.items():
-            if child.children:
+            if id(child) in open_:
                 tokens.append(token)
                 parents.append(place)
                 places.append((len(tokens) - 1, child))
-    size = max(1, _AT_ONCE // max(1, len(tokens)))
-    found: dict[int, dict[str, float]] = {}
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        states = session.branches(tokens, parents, part) if tokens else None
-        logprobs = _logprobs(session, places, states, part)
-        shares = torch.stack([*logprobs.values()], 1).log_softmax(1).tolist()
-        found |= {row: dict(zip(logprobs, one, strict=True)) for row, one in zip(part, shares, strict=True)}
-    return found
-
-
-def _logprobs(
-    session: Session, places: Sequence[tuple[int, Node]], states: torch.Tensor | None, rows: Sequence[int]
-) -> dict[str, torch.Tensor]:
-    """For each label the logarithms of its probability in these texts, float32 (rows,), from the states of a tree."""
-    reached = {id(places[0][1]): torch.zeros(len(rows))}
-    found: dict[str, torch.Tensor] = {}
+    states = session.branches(tokens, parents, rows) if tokens else None
+    found = {id(root): torch.zeros(len(rows))}
     for place, node in places:
         logits = session.logits[list(rows)] if states is None or place < 0 else session.following(states[:, place])
-        shares = (logits[:, list(node.children)] - logits.logsumexp(1, keepdim=True)).cpu() + reached[id(node)][:, None]
-        for child, share in zip(node.children.values(), shares.T, strict=True):
-            if child.children:
-                reached[id(child)] = share
-            else:
-                found[child.label] = torch.logaddexp(found[child.label], share) if child.label in found else share
+        logprobs = (logits[:, list(node.children)] - logits.logsumexp(1, keepdim=True)).cpu() + found[id(node)][:, None]
+        found |= {id(child): share for child, share in zip(node.children.values(), logprobs.T, strict=True)}
     return found
+
+
+def _reached(
+    root: Node, shares: dict[int, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], list[tuple[Node, torch.Tensor]]]:
+    """The labels that were reached, and the places beyond which nobody looked, with their logarithms."""
+    leaves: dict[str, torch.Tensor] = {}
+    bounds: list[tuple[Node, torch.Tensor]] = []
+    nodes = [root]
+    for node in nodes:
+        for child in node.children.values():
+            share = shares[id(child)]
+            if not child.children:
+                leaves[child.label] = torch.logaddexp(leaves[child.label], share) if child.label in leaves else share
+            elif id(next(iter(child.children.values()))) in shares:
+                nodes.append(child)
+            else:
+                bounds.append((child, share))
+    return leaves, bounds
+
+
+def _highest(values: Sequence[torch.Tensor], rows: int) -> torch.Tensor:
+    return torch.stack([torch.full((rows,), -math.inf), *values]).amax(0)
+
+
+def _inner(root: Node) -> list[Node]:
+    """The nodes that something follows on, from the top."""
+    nodes = [root]
+    for node in nodes:
+        nodes += [child for child in node.children.values() if child.children]
+    return nodes
+
+
+def _labels(node: Node) -> list[str]:
+    """The labels below a node."""
+    own = [node.label] if not node.children else []
+    return [*dict.fromkeys(own + [label for child in node.children.values() for label in _labels(child)])]
 
 
 def _options(ways: dict[str, Tokens], *ends: Tokens) -> list[Option]:
@@ -166,12 +239,16 @@ def _may_go_on(written: Sequence[str], slot: Slot) -> bool:
     return bool(written) and written[-1] != slot.labels[-1] and (slot.most is None or len(written) < slot.most)
 
 
+def _may_come(written: Sequence[str], slot: Slot) -> tuple[str, ...]:
+    """The labels behind those that a text has, or that none does."""
+    after = slot.labels.index(written[-1]) + 1 if written else 0
+    return (*slot.labels[after:], *((NONE,) if slot.empty and not written else ()))
+
+
 def _next(scores: dict[str, float], slot: Slot, found: Decided, row: int) -> str:
     """The likeliest label behind those that a text has, noted in what was found."""
     written, highest = found.labels[row], found.logprobs[row]
-    after = slot.labels.index(written[-1]) + 1 if written else 0
-    none = (NONE,) if slot.empty and not written else ()
-    values = {label: scores[label] for label in (*slot.labels[after:], *none)}
+    values = {label: scores[label] for label in _may_come(written, slot)}
     most = max(values.values())
     total = most + math.log(sum(math.exp(value - most) for value in values.values()))
     for label in values.keys() & highest.keys():

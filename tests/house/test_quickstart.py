@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from logfm.artifacts import read_manifest
+from logfm.pretrain.shipped import SHIPPED
 
 FAST = ["--config", "quickstart-small", "--set", "train.minutes=0.05", "--set", "comparison.max_lines=200"]
 
@@ -94,7 +95,7 @@ def test_killed_at_every_stage_and_started_again(logs, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_input_it_simulates_and_ranks_the_attack(tmp_path):
+def test_without_input_it_simulates_and_ranks_the_attack_and_its_encoder_goes_on_learning_elsewhere(logs, tmp_path):
     done = run("--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     events = read_manifest(tmp_path / "out" / "corpus").metrics["events"]
@@ -103,3 +104,14 @@ def test_without_input_it_simulates_and_ranks_the_attack(tmp_path):
     truth = pq.read_table(tmp_path / "out" / "telemetry" / "truth.parquet")
     assert truth.num_rows == events
     assert "attack" in (tmp_path / "out" / "report.html").read_text()
+    start = tmp_path / "out" / "encoder"
+    going_on = ["--set", f"start={start}", "--set", "contrast.events=16", "--set", "contrast.max_tokens=48"]
+    done = run(logs, "--out", tmp_path / "next", *going_on)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "next" / "tokenizer").exists() and read_manifest(tmp_path / "next" / "views")
+    old, new = (read_manifest(one).outputs for one in (start, tmp_path / "next" / "encoder"))
+    assert old["tokenizer.json"] == new["tokenizer.json"] and old["model.safetensors"] != new["model.safetensors"]
+    page = (tmp_path / "next" / "report.html").read_text()
+    assert page.count("<html") == 1 and "TF-IDF" in page
+    missing = run(logs, "--out", tmp_path / "third", "--set", "start=nano")
+    assert missing.returncode == (0 if SHIPPED.is_dir() else 2)

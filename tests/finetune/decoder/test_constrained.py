@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -139,6 +140,35 @@ def test_many_trees_are_read_in_parts(base: Base, verdicts: Maker, monkeypatch: 
     for one, other in zip(generator.predict(verdicts(5, 6), "constrained", 4_000), whole, strict=True):
         assert one.answer == other.answer
         assert one.logprobs["techniques"] == pytest.approx(other.logprobs["techniques"], abs=1e-3)
+
+
+def test_of_a_large_tree_only_what_can_matter_is_read_and_the_answers_are_the_same(
+    base: Base, verdicts: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = tuple(f"T1{number}" for number in range(100, 1000, 7))
+    grammar = Grammar((Slot("techniques", "set", labels, True, 3),))
+    read: list[int] = []
+    branches = Session.branches
+
+    def counted(self: Session, tokens: list[int], *rest: Any) -> torch.Tensor:
+        read.append(len(tokens))
+        return branches(self, tokens, *rest)
+
+    monkeypatch.setattr(Session, "branches", counted)
+    found = {}
+    for first, margin in ((10_000, 9.0), (8, 9.0), (1, 0.0)):
+        monkeypatch.setattr("logfm.finetune.decoder.constrained._FIRST", first)
+        monkeypatch.setattr("logfm.finetune.decoder.constrained._MARGIN", margin)
+        read.clear()
+        generator = Generator(base.model, _prompter(base, grammar), DecodingConfig())
+        found[first] = generator.predict(verdicts(12, 8), "constrained", 1), sum(read)
+    whole, pruned = found[10_000], found[1]
+    assert pruned[1] < whole[1]
+    for one, other, third in zip(whole[0], pruned[0], found[8][0], strict=True):
+        assert one.answer == other.answer == third.answer
+        exact, bounds = one.logprobs["techniques"], other.logprobs["techniques"]
+        assert set(exact) == set(bounds) == set(labels)
+        assert third.logprobs["techniques"] == pytest.approx(exact, abs=0.05)
 
 
 def test_the_threshold_has_the_highest_f1() -> None:
