@@ -87,9 +87,42 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def stage_key(stage: str, config: Mapping[str, Any], seed: int, inputs: Mapping[str, str]) -> str:
+class Key(str):
+    """The identity of a piece of work, which remembers what it was made from, so that errors can say what differs."""
+
+    config: Mapping[str, Any]
+    seed: int
+    inputs: Mapping[str, str]
+
+
+def stage_key(stage: str, config: Mapping[str, Any], seed: int, inputs: Mapping[str, str]) -> Key:
     """The identity of a piece of work: equal keys give equal artifacts."""
-    return digest({"stage": stage, "config": dict(config), "seed": seed, "inputs": dict(inputs)})
+    key = Key(digest({"stage": stage, "config": dict(config), "seed": seed, "inputs": dict(inputs)}))
+    key.config, key.seed, key.inputs = config, seed, inputs
+    return key
+
+
+def difference(key: str, config: Mapping[str, Any], seed: int, inputs: Mapping[str, str]) -> str:
+    """What tells a key from earlier work, the first thing of it, for people; nothing where the key doesn't know."""
+    if not isinstance(key, Key):
+        return ""
+    for name in sorted({*inputs, *key.inputs}):
+        if inputs.get(name) != key.inputs.get(name):
+            return f": its input `{name}` was another one"
+    ours, theirs = (dict(_flat(one, "")) for one in (key.config, config))
+    for name in sorted({*ours, *theirs}):
+        if ours.get(name) != theirs.get(name):
+            return f": its {name} was {theirs.get(name)}, now it is {ours.get(name)}"
+    return f": its seed was {seed}, now it is {key.seed}" if seed != key.seed else ""
+
+
+def _flat(config: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            shown = orjson.dumps(value).decode()
+            yield f"{above}{name}", shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 def read_manifest(folder: Path, stage: str | None = None) -> Manifest:
@@ -129,9 +162,10 @@ def finished(out: Path, key: str) -> Manifest | None:
     manifest = read_manifest(out)
     if manifest.key != key:
         raise UserError(
-            f"the output folder holds another {manifest.stage} run",
+            f"the output folder holds another {manifest.stage} run"
+            + difference(key, manifest.config, manifest.seed, manifest.inputs),
             out,
-            "Choose another --out, or delete it.",
+            "Choose another output folder, or delete it.",
         )
     return manifest
 
@@ -192,7 +226,7 @@ def partial_folder(out: Path) -> Path:
 
 
 @contextmanager
-def _locked(partial: Path, key: str, resumable: bool) -> Iterator[bool]:
+def _locked(partial: Path, key: Key, resumable: bool) -> Iterator[bool]:
     """Make the partial folder ours; yields whether it holds earlier work under the same key."""
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -205,21 +239,33 @@ def _locked(partial: Path, key: str, resumable: bool) -> Iterator[bool]:
         except BlockingIOError:
             raise UserError("another process is writing this folder", partial) from None
         known = partial / _KEY
-        left = known.read_text() if known.exists() else None
-        if resumable and left not in (None, key):
+        left = _left(known)
+        if resumable and left is not None and left.pop("key") != key:
             raise UserError(
-                "unfinished work of another configuration or other inputs is in the way",
+                f"unfinished work of another configuration or other inputs is in the way{difference(key, **left)}",
                 partial,
-                "Delete it.",
+                "Take that back to go on with it, choose another output folder, or delete it with what it holds.",
             )
         if not resumable or left is None:
             for entry in partial.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-            known.write_text(key)
+            of = {"key": str(key), "config": dict(key.config), "seed": key.seed, "inputs": dict(key.inputs)}
+            write_atomic(known, orjson.dumps(of))
             left = None
         yield left is not None
     finally:
         os.close(lock)
+
+
+def _left(known: Path) -> dict[str, Any] | None:
+    """What a partial folder's work is made from, with its key."""
+    try:
+        left: dict[str, Any] = orjson.loads(known.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:  # it was killed while it wrote this, or is of an older version
+        return {"key": "", "config": {}, "seed": 0, "inputs": {}}
+    return left
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -97,6 +97,12 @@ def with_sizes(config: PretrainConfig, encoder: PretrainedEncoder) -> PretrainCo
                 encoder.folder,
                 "Leave the section `model` out: the sizes are the encoder's.",
             )
+    if config.data.max_tokens > sizes["max_tokens"]:
+        raise UserError(
+            f"data.max_tokens is {config.data.max_tokens}, the encoder reads {sizes['max_tokens']}",
+            encoder.folder,
+            "Lower it.",
+        )
     model = ModelConfig.model_validate(config.model.model_dump() | sizes)
     return config.model_copy(update={"model": model})
 

@@ -1,7 +1,8 @@
 """The encoder's forward on packed events: no padding in the products, no event attends to another.
 
 It runs the modules of a Hugging Face `DebertaV2ForMaskedLM`, whose own forward (padded, with N×N index matrices) is
-the oracle in the tests. Modules are called, never their weights read, so that ZeRO-3 can gather them in time.
+the oracle in the tests. Modules are called and their weights not read, so that ZeRO-3 can gather them in time; those of
+the tied output, which `masked_loss` needs, it gathers by its hook for parameters that are used outside their module.
 Shape legend: T tokens, D width, H heads, d head width, M masked positions, V vocabulary.
 """
 

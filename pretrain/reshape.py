@@ -98,7 +98,8 @@ def _recipe(config: PretrainConfig, out: Path, world_size: int) -> str:
     accumulate = max(1, round(batches / world_size))
     if accumulate * world_size != batches:
         say(f"a global batch was {batches} batches, on {world_size} processes it is {accumulate * world_size}")
-    document = config.model_dump(mode="json", exclude_none=True)
+    # A null inside a section says something, such as that no loss is too high.
+    document = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}
     document["train"] |= {"devices": devices, "nodes": world_size // devices, "accumulate": accumulate}
     document |= {"resume": str(out), "out": f"{config.out}-{world_size}"}
     first = f"# Goes on with {config.out} on {world_size} processes: logfm pretrain {out / CONFIG}\n"

@@ -40,15 +40,13 @@ class State:
         return self.legs[-1].step
 
 
-def open_state(config: PretrainConfig, data_keys: Mapping[str, str]) -> State:
-    """Open the state that `config.resume` names, for a run on the data with these keys.
+def older_run(config: PretrainConfig, folder: Path) -> Path:
+    """The `out` of the run that left the state in `folder`, from which a run with this configuration can go on.
 
     Raises:
-        UserError: no such state, or one of a run with another model, objective, optimizer, tokenizer or data.
+        UserError: no such state, or one of a run with another model, objective or optimizer.
     """
-    assert config.resume is not None
-    folder = config.resume
-    manifest = read_manifest(folder, STAGE)
+    read_manifest(folder, STAGE)
     facts = orjson.loads((folder / FACTS).read_bytes())
     ours = config.model_dump(mode="json")
     pairs = [(name, ours[name], facts[name]) for name in _SAME]
@@ -56,6 +54,17 @@ def open_state(config: PretrainConfig, data_keys: Mapping[str, str]) -> State:
     for name, wanted, known in pairs:
         if wanted != known:
             raise UserError(f"{name} differs from the run's that left this state", folder, f"See its {FACTS}.")
+    return Path(facts["out"])
+
+
+def open_state(folder: Path, data_keys: Mapping[str, str]) -> State:
+    """Open the state in `folder`, for a run on the data with these keys.
+
+    Raises:
+        UserError: no such state, or one of a run on another tokenizer or other data.
+    """
+    manifest = read_manifest(folder, STAGE)
+    facts = orjson.loads((folder / FACTS).read_bytes())
     for name, key in facts["data_keys"].items():
         if data_keys.get(name) != key:
             raise UserError(

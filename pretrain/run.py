@@ -1,10 +1,11 @@
 """One pretraining run: token shards, training with checkpoints, and the exported encoder."""
 
 import logging
+import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import lightning
 import orjson
 import torch
+from torch.utils import deterministic
 from torch.utils.data import DataLoader
 
 from logfm.allocator import reuse_freed_memory
@@ -25,7 +27,6 @@ from logfm.artifacts import (
     stage_key,
     write_atomic,
 )
-from logfm.configs.schema.contrast import ContrastConfig
 from logfm.configs.schema.pretrain import PretrainConfig, TrainConfig
 from logfm.console import say
 from logfm.corpus.contamination import join_indexes
@@ -33,6 +34,7 @@ from logfm.corpus.store import Corpus
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import continuing, continuing_report, export, projection, shipped
 from logfm.pretrain.callbacks import (
+    Spikes,
     best_checkpoint,
     read_history,
     restore,
@@ -45,7 +47,6 @@ from logfm.pretrain.compiling import compile_layers
 from logfm.pretrain.continuing import Start
 from logfm.pretrain.contrast.batches import PairBatches
 from logfm.pretrain.contrast.module import ContrastiveModel
-from logfm.pretrain.contrast.texts import build_texts, finished_texts
 from logfm.pretrain.damage import sound_step
 from logfm.pretrain.data import Ahead, Masker, Replay, Shard, TrainBatches, ValidationBatches
 from logfm.pretrain.decoder import build_decoder
@@ -53,15 +54,14 @@ from logfm.pretrain.encoder import PretrainedEncoder
 from logfm.pretrain.loggers import build_logger, finish
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.module import MaskedLanguageModel
-from logfm.pretrain.resuming import State, TakeUp, open_state
+from logfm.pretrain.resuming import State, TakeUp, older_run, open_state
 from logfm.pretrain.saving import clear_unfinished, enough_memory, one_line
+from logfm.pretrain.sources import REPLAY, TOKENS, VIEWS, learnt_from, prepare
 from logfm.pretrain.strategy import build_strategy, check_launch, global_rank, plugins, uses_cpu
-from logfm.pretrain.tokens import build_tokens, finished_tokens
 from logfm.tokenizer import LogTokenizer
 
 _STAGE = "pretrain"
-_TOKENS, _REPLAY, _VIEWS = "tokens", "replay", "views"
-_WAIT_SECONDS = 3600.0
+_AGAIN = "to begin again give a lower train.learning_rate and another out; history.jsonl has what led there"
 # Warnings about Lightning's own use of torch, and about metrics that are reduced by hand here.
 _NOISE = (
     r".*isinstance\(treespec, LeafSpec\)",
@@ -100,17 +100,18 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
         config = continuing.with_sizes(config, start.encoder)
     rank = global_rank()
     run_folder, encoder_folder = config.out / "run", config.out / "encoder"
-    sources = _sources(config, tokenizer, start)
+    older = None if config.resume is None else older_run(config, config.resume)
+    sources = prepare(config, tokenizer, start, older)
     data_keys = {"tokenizer": tokenizer.hash} | {name: manifest.key for name, manifest in sources.items()}
-    state = None if config.resume is None else open_state(config, data_keys)
+    state = None if config.resume is None else open_state(config.resume, data_keys)
     if state is not None:
         sources["state"] = state.manifest
     inputs = {"tokenizer": tokenizer.hash} | {name: manifest.hash for name, manifest in sources.items()}
     licences = {licence for manifest in sources.values() for licence in manifest.licences}
     paths: dict[str, Any] = dict.fromkeys(("corpus", "tokenizer", "out", "resume"), True)
     paths["start"] = {"encoder", "replay"}
-    if config.contrast is None:
-        paths["contrast"] = True
+    # What its file of templates says is in the key of the views.
+    paths["contrast"] = True if config.contrast is None else {"templates"}
     paths["train"] = operational(config.train)
     settings = config.model_dump(mode="json", exclude=paths)
     if finished(run_folder, stage_key(_STAGE, settings, config.seed, inputs)) is None:
@@ -126,7 +127,7 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
             facts["legs"] = [] if state is None else [list(leg) for leg in state.legs]
             write_atomic(work.path / "config.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
             tokenizer.save(work.path / "tokenizer")
-            join_indexes(_learnt_from(config, start), work.path)
+            join_indexes(learnt_from(config, start), work.path)
             begun = None if start is None else start.config.encoder
             learnt = training_facts(config, Corpus.open(config.corpus).manifest, begun)
             write_atomic(work.path / TRAINING, orjson.dumps(learnt, option=orjson.OPT_INDENT_2))
@@ -146,59 +147,12 @@ def operational(train: TrainConfig) -> set[str]:
     return names | ({"validate_every"} if train.patience is None else set())
 
 
-def _sources(config: PretrainConfig, tokenizer: LogTokenizer, start: Start | None) -> dict[str, Manifest]:
-    """What the run learns from: the token shards, made where they are missing, and the encoder it starts from."""
-    sources = {"tokens": _tokens(config.corpus, tokenizer, config.out / _TOKENS, config)}
-    if config.contrast is not None:
-        sources["views"] = _views(config, config.contrast)
-    if start is not None:
-        sources["encoder"] = start.manifest
-        if start.config.replay is not None:
-            sources["replay"] = _tokens(start.config.replay, tokenizer, config.out / _REPLAY, config)
-    return sources
-
-
-def _learnt_from(config: PretrainConfig, start: Start | None) -> list[Path]:
-    """Folders whose contamination indexes say together what templates the encoder will have seen."""
-    if start is None:
-        return [config.corpus]
-    replay = [] if start.config.replay is None else [start.config.replay]
-    return [config.corpus, *replay, start.config.encoder]
-
-
-def _tokens(corpus: Path, tokenizer: LogTokenizer, folder: Path, config: PretrainConfig) -> Manifest:
-    opened = Corpus.open(corpus)
-    if global_rank() == 0:
-        return build_tokens(opened, tokenizer, folder, config.data, config.seed)
-    return _awaited(folder, lambda: finished_tokens(opened, tokenizer, folder, config.data, config.seed))
-
-
-def _views(config: PretrainConfig, contrast: ContrastConfig) -> Manifest:
-    opened, folder = Corpus.open(config.corpus), config.out / _VIEWS
-    if global_rank() == 0:
-        return build_texts(opened, folder, config.data, contrast, config.seed)
-    return _awaited(folder, lambda: finished_texts(opened, folder, config.data, contrast, config.seed))
-
-
-def _awaited(folder: Path, look: Callable[[], Manifest | None]) -> Manifest:
-    """What the first process is making."""
-    sign, seen = time.monotonic(), 0.0
-    while (done := look()) is None:
-        # The first rank may write for hours; what it writes is its sign of life.
-        newest = max((path.stat().st_mtime for path in partial_folder(folder).glob("*")), default=0.0)
-        sign, seen = (time.monotonic(), newest) if newest > seen else (sign, seen)
-        if time.monotonic() - sign > _WAIT_SECONDS:
-            raise LogfmError(f"nothing from the first process for {_WAIT_SECONDS / 60:.0f} minutes: {folder}")
-        time.sleep(0.2)
-    return done
-
-
 @enough_memory()
 def _fit(
     config: PretrainConfig, tokenizer: LogTokenizer, start: Start | None, state: State | None, folder: Path
 ) -> Mapping[str, Any]:
-    train, tokens = config.train, config.out / _TOKENS
-    replay = None if start is None or start.config.replay is None else config.out / _REPLAY
+    train, tokens = config.train, config.out / TOKENS
+    replay = None if start is None or start.config.replay is None else config.out / REPLAY
     ranks = train.devices * train.nodes
     if uses_cpu(train):
         reuse_freed_memory()
@@ -209,7 +163,7 @@ def _fit(
     old = Replay(Shard(replay, "train"), share, config.seed) if replay is not None and share > 0 else None
     batches: TrainBatches | PairBatches = TrainBatches(Shard(tokens, "train"), masker, size, rank, ranks, old)
     if config.contrast is not None:
-        batches = PairBatches(config.out / _VIEWS, tokenizer, masker, config.contrast, batches.shard, rank, ranks)
+        batches = PairBatches(config.out / VIEWS, tokenizer, masker, config.contrast, batches.shard, rank, ranks)
     held_out = [
         ValidationBatches(Shard(part, "validation"), masker, size, config.data.validation_tokens, rank, ranks)
         for part in (tokens, replay)
@@ -273,6 +227,11 @@ def _train(
     trainer.fit(module, DataLoader(data, batch_size=None), loaders, ckpt_path=resume)
     if trainer.interrupted:
         raise LogfmError("training was interrupted; the same command resumes it")
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    if any(one.damaged() for one in callbacks if isinstance(one, Spikes)):
+        raise LogfmError(
+            f"the last steps were spikes, with no checkpoint to return to: no encoder is written; {_AGAIN}"
+        )
     best = best_checkpoint(folder / CHECKPOINTS)
     exported = trainer.global_step
     if stopped_early(trainer) and best is not None:
@@ -280,6 +239,8 @@ def _train(
     # Saved first: validation makes DeepSpeed start again for inference, without optimiser shards to save.
     trainer.save_checkpoint(folder / export.FINAL, weights_only=True)
     trainer.validate(module, loaders, verbose=False)
+    if not math.isfinite(loss := float(trainer.callback_metrics.get("validation_loss", 0.0))):
+        raise LogfmError(f"the validation loss is {loss} at the end: no encoder is written; {_AGAIN}")
     metrics = _metrics(read_history(folder), trainer.callback_metrics)
     finish(trainer.loggers)
     return {"replay_share": batches.replay_share(), "exported_step": exported, **metrics}
@@ -337,6 +298,8 @@ def _trainer(
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Determinism would write all memory before its first use; nothing reads it.
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return lightning.Trainer(
         accelerator="cpu" if uses_cpu(train) else "gpu",
         devices=train.devices,

@@ -107,7 +107,7 @@ def uses_cpu(config: TrainConfig) -> bool:
 
 def global_rank() -> int:
     """This process's number among all of the run, as torchrun, Slurm or Lightning's launcher tells it."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
+    # Inside an interactive allocation Slurm's number is that of the shell, and Lightning launches the processes.
+    launcher = _launcher()
+    name = "LOCAL_RANK" if launcher is None else {"torchrun": "RANK", "srun": "SLURM_PROCID"}[launcher]
+    return int(os.environ.get(name, "0"))

@@ -1,5 +1,7 @@
 """Token shards: a corpus, tokenised once, split into training and validation by time within each source."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logfm.artifacts import Manifest, finished, produce, stage_key
+from logfm.artifacts import MANIFEST, Manifest, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.pretrain import DataConfig
 from logfm.console import progress
 from logfm.corpus.store import Corpus
@@ -31,7 +33,7 @@ class Split:
 
 
 def build_tokens(corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: DataConfig, seed: int = 0) -> Manifest:
-    """Write `train-*.parquet` and `validation.parquet` (`input_ids` with [CLS] and [SEP], `source`).
+    """Write `train.parquet` and `validation.parquet` (`input_ids` with [CLS] and [SEP], `source`).
 
     Events above `max_tokens` are cut into pieces; the manifest counts events, pieces and tokens a split.
 
@@ -62,6 +64,30 @@ def finished_tokens(
     return finished(out, stage_key(_STAGE, settings, seed, inputs))
 
 
+def take_tokens(
+    older: Path, corpus: Corpus, tokenizer: LogTokenizer, out: Path, config: DataConfig, seed: int = 0
+) -> None:
+    """Let `out` have the shards in `older`, if they are those that `build_tokens` would make there: hard links, or
+    copies on another file system. Making them of a large corpus takes hours.
+    """
+    settings, inputs = _identity(corpus, tokenizer, config)
+    key = stage_key(_STAGE, settings, seed, inputs)
+    if out.exists() or not (older / MANIFEST).is_file() or read_manifest(older).key != key:
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    copying = out.with_name(f".{out.name}.copy")
+    shutil.rmtree(copying, ignore_errors=True)
+    shutil.copytree(older, copying, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
+    copying.rename(out)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _identity(
     corpus: Corpus, tokenizer: LogTokenizer, config: DataConfig
 ) -> tuple[dict[str, float | int | str | None], dict[str, str]]:
@@ -81,13 +107,12 @@ def split_by_time(corpus: Corpus, config: DataConfig) -> Split:
 
     Shuffled lines would leak: neighbours in a log are near-copies of each other.
     """
-    columns = pa.Table.from_batches(list(corpus.batches(["source", "timestamp"], view=config.view)))
-    names = columns["source"].to_pandas().to_numpy() if columns.num_rows else np.array([])
-    times = columns["timestamp"].cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64)
-    train, validation = np.ones(columns.num_rows, dtype=bool), np.zeros(columns.num_rows, dtype=bool)
+    numbers, sources, times = _columns(corpus, config.view)
+    train, validation = np.ones(len(sources), dtype=bool), np.zeros(len(sources), dtype=bool)
     rules: dict[str, str] = {}
-    for name in sorted(set(names)):
-        rows = np.flatnonzero(names == name)
+    by_source = np.split(np.argsort(sources, kind="stable"), np.cumsum(np.bincount(sources, minlength=1))[:-1])
+    for name in sorted(numbers):
+        rows = by_source[numbers[name]]
         timed = np.isfinite(times[rows])
         by_time = timed.mean() >= _TIMED_SHARE and np.unique(times[rows[timed]]).size > 1
         # Events without a time go to training; equal times stay together on one side.
@@ -98,14 +123,26 @@ def split_by_time(corpus: Corpus, config: DataConfig) -> Split:
         if config.source_events is not None and len(learnt) > config.source_events:
             train[learnt] = False
             train[learnt[np.linspace(0, len(learnt) - 1, config.source_events, dtype=np.int64)]] = True
-        rules[str(name)] = "time" if by_time else "file order"
+        rules[name] = "time" if by_time else "file order"
     if not validation.any() or validation.all():
         raise UserError(
-            f"too few events for a validation set ({columns.num_rows})",
+            f"too few events for a validation set ({len(sources)})",
             corpus.path,
             "Add logs, or raise data.validation_share.",
         )
     return Split(train & ~validation, validation, rules)
+
+
+def _columns(corpus: Corpus, view: str | None) -> tuple[dict[str, int], np.ndarray, np.ndarray]:
+    """The sources' numbers; and for each event its source (int32) and time (float64, NaN where it is missing)."""
+    numbers: dict[str, int] = {}
+    sources, times = [np.empty(0, np.int32)], [np.empty(0, np.float64)]
+    for batch in corpus.batches(["source", "timestamp"], view=view):
+        names = batch["source"].dictionary_encode()
+        known = [numbers.setdefault(str(name), len(numbers)) for name in names.dictionary.to_pylist()]
+        sources.append(np.array(known, np.int32)[names.indices.to_numpy()])
+        times.append(batch["timestamp"].cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64))
+    return numbers, np.concatenate(sources), np.concatenate(times)
 
 
 def _write(

@@ -1,12 +1,14 @@
 """Configuration of pretraining: the model, the objective, the optimiser, the run."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from logfm.configs.base import Config
 from logfm.configs.schema.contrast import ContrastConfig
+
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelConfig(Config):
@@ -98,7 +100,7 @@ class TrainConfig(Config):
     """Share of the run with a rising learning rate."""
     decay_share: float = Field(0.3, ge=0, le=1)
     """Share of the run, at its end, in which the learning rate falls to zero."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.98)
     """AdamW's decay rates."""
     weight_decay: float = Field(1e-5, ge=0)
     """AdamW's weight decay; none on norms and biases."""
@@ -198,6 +200,8 @@ class PretrainConfig(Config):
 
     @model_validator(mode="after")
     def _starts(self) -> "PretrainConfig":
+        if self.data.max_tokens > self.model.max_tokens:
+            raise ValueError(f"data.max_tokens {self.data.max_tokens} exceeds model.max_tokens {self.model.max_tokens}")
         if self.contrast is not None and self.start is None:
             raise ValueError("contrast is a second stage: give start.encoder")
         sharded = self.train.strategy == "deepspeed" and self.train.zero_stage == 3

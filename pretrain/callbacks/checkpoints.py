@@ -16,7 +16,11 @@ _SUFFIX = ".ckpt"
 
 
 class Checkpoints(ModelCheckpoint):
-    """The last two checkpoints, `step=N.ckpt`; none while `unsure()`, so that a broken state replaces no good one."""
+    """The last two checkpoints, `step=N.ckpt`; none while `unsure()`, so that a broken state replaces no good one.
+
+    Where the step is validated too, the checkpoint is written behind that: a run that goes on from it would leave the
+    validation out.
+    """
 
     def __init__(self, folder: Path, every: int, unsure: Callable[[], bool]) -> None:
         super().__init__(
@@ -30,6 +34,7 @@ class Checkpoints(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._unsure = unsure
+        self._after_validation = False
 
     @property
     def state_key(self) -> str:
@@ -40,8 +45,19 @@ class Checkpoints(ModelCheckpoint):
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Save, where it is time and the state is good."""
-        if not self._unsure():
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._after_validation = False
+        if self._unsure():
+            return
+        if (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or 1) == 0:
+            self._after_validation = True
+            return
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Save what waited for the validation."""
+        if self._after_validation and not trainer.sanity_checking:
+            self._after_validation = False
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
 
 def keep_best(folder: Path) -> ModelCheckpoint:
@@ -67,6 +83,11 @@ def saved_steps(folder: Path) -> dict[int, Path]:
     """The checkpoints in a folder by their step, ascending."""
     found = ((int(path.stem.partition("=")[2]), path) for path in folder.glob(f"step=*{_SUFFIX}"))
     return dict(sorted(found))
+
+
+def checkpoint_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step={step}{_SUFFIX}"
 
 
 def restore(trainer: lightning.Trainer, path: Path) -> int:

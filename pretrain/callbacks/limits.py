@@ -11,6 +11,10 @@ from logfm.pretrain.data import Batch
 class StopWhenDone(lightning.Callback):
     """Ends the run when its nearest limit is reached; all ranks stop at the same step."""
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """End a run at once that had stopped improving when its checkpoint was written."""
+        trainer.should_stop = trainer.should_stop or stopped_early(trainer)
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:

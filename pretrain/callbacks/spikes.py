@@ -22,7 +22,7 @@ import torch
 from logfm.configs.schema.pretrain import TrainConfig
 from logfm.console import say
 from logfm.errors import LogfmError
-from logfm.pretrain.callbacks.checkpoints import restore, saved_steps
+from logfm.pretrain.callbacks.checkpoints import checkpoint_of, restore, saved_steps
 from logfm.pretrain.callbacks.history import History
 from logfm.pretrain.data import Batch
 
@@ -53,12 +53,17 @@ class Spikes(lightning.Callback):
         self._norms: deque[float] = deque(maxlen=WINDOW)
         self._count = self._in_a_row = self._step = 0
         self._restored: int | None = None
+        self._damaged = False
         self._loss: torch.Tensor | float = 0.0
         self._spike: Spike | None = None
 
     def unsure(self) -> bool:
         """Whether no step has been healthy since the last spike."""
         return self._in_a_row > 0
+
+    def damaged(self) -> bool:
+        """Whether the last steps were spikes, no step since was healthy, and there was no checkpoint to return to."""
+        return self._damaged
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Begin with the step that a resumed run has reached."""
@@ -94,7 +99,7 @@ class Spikes(lightning.Callback):
             norm = trainer.model.get_global_grad_norm()  # type: ignore[union-attr, operator]
             self._spike = self._judge(trainer, torch.as_tensor(0.0 if norm is None else norm))
         if self._spike is None:
-            self._in_a_row, self._restored = 0, None
+            self._in_a_row, self._restored, self._damaged = 0, None, False
             return
         self._count += 1
         self._in_a_row += 1
@@ -102,7 +107,9 @@ class Spikes(lightning.Callback):
             raise LogfmError(self._last_words(self._spike))
         done = "skipped" if skipped else "kept, for want of a checkpoint"
         if not skipped or self._in_a_row >= _IN_A_ROW:
-            done = self._roll_back(trainer) or done
+            back = self._roll_back(trainer)
+            self._damaged = back is None
+            done = back or done
         seen = self._spike
         facts = {"spike": seen.what, "value": seen.value, "median": seen.usual, "done": done}
         self._history.record(trainer, pl_module, facts=facts)
@@ -143,12 +150,13 @@ class Spikes(lightning.Callback):
 
     def _roll_back(self, trainer: lightning.Trainer) -> str | None:
         """Return to the newest checkpoint, or to one older than that returned to before; None where there is none."""
+        # The first rank decides for all: others may see an older listing of a shared folder.
         saved = saved_steps(self._folder)
-        if not saved:
-            return None
         older = [step for step in saved if self._restored is None or step < self._restored]
-        step = int(trainer.strategy.broadcast(max(older, default=min(saved))))
-        self._restored = restore(trainer, saved[step])
+        step = trainer.strategy.broadcast(max(older, default=min(saved)) if saved else None)
+        if step is None:
+            return None
+        self._restored = restore(trainer, checkpoint_of(self._folder, step))
         return f"rolled back to step {self._restored}"
 
     def _last_words(self, spike: Spike) -> str:

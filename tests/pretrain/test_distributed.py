@@ -1,5 +1,6 @@
 """Several processes: ZeRO, torchrun, Slurm, other numbers of ranks; and a rank or a disk that gives out."""
 
+import json
 import os
 import resource
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 import yaml
 from pydantic import ValidationError
 
@@ -22,11 +24,11 @@ from logfm.configs import scripts
 from logfm.configs.schema.pretrain import MaskingConfig, PretrainConfig
 from logfm.configs.schema.tokenizer import TokenizerConfig
 from logfm.errors import LogfmError, UserError
-from logfm.pretrain import export_checkpoint, pretrain, saving
-from logfm.pretrain.callbacks import read_history
+from logfm.pretrain import export_checkpoint, load_encoder, pretrain, saving
+from logfm.pretrain.callbacks import read_history, saved_steps
 from logfm.pretrain.data import Leg, TrainBatches
-from logfm.pretrain.reshape import reshape_checkpoint
-from logfm.pretrain.strategy import check_launch
+from logfm.pretrain.reshape import _recipe, reshape_checkpoint
+from logfm.pretrain.strategy import check_launch, global_rank
 from logfm.tokenizer import train
 from tests.pretrain.conftest import log_lines, write_corpus
 
@@ -143,6 +145,8 @@ def test_zero_on_two_ranks_equals_one_process_and_another_number_goes_on(configu
     file = written(configure(tmp_path / "two", **SMALL, train=train), tmp_path / "two.yaml")
     output(spawn(["logfm", "pretrain", file]))
     two = tmp_path / "two" / "run"
+    weights = [load_encoder(one / "encoder").model.state_dict() for one in (tmp_path / "two", alone)]
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[1])
     assert len(list((two / "checkpoints" / "final.ckpt").rglob("*optim_states.pt"))) == 2
     assert validation(two) == pytest.approx(validation(alone / "run"), rel=1e-4)
 
@@ -156,6 +160,7 @@ def test_zero_on_two_ranks_equals_one_process_and_another_number_goes_on(configu
     at_once = go_on | {"out": tmp_path / "at-once", "train": go_on["train"] | {"steps": 14}}
     assert go_on["train"]["steps"] == 28
     metrics = pretrain(PretrainConfig.model_validate(at_once)).run.metrics
+    assert (tmp_path / "at-once/tokens/train.parquet").samefile(tmp_path / "two/tokens/train.parquet")
     assert metrics["validation_loss"] == pytest.approx(validation(two)[14], rel=1e-5)
     pretrain(PretrainConfig.model_validate(go_on | {"out": tmp_path / "on"}))
     assert validation(tmp_path / "on" / "run") == pytest.approx(validation(two), rel=1e-4)
@@ -287,8 +292,44 @@ def test_changed_data_stops_a_resumed_run(configure, tmp_path):
     pretrain(config)
     shutil.rmtree(corpus.path)
     write_corpus(corpus.path, log_lines(300, seed=1))
-    with pytest.raises(UserError, match="holds another tokens run"):
+    with pytest.raises(UserError, match="holds another tokens run: its input `corpus` was another one"):
         pretrain(config)
+    # A run that was killed, whose shards somebody makes anew.
+    (tmp_path / "out" / "run").rename(tmp_path / "out" / ".run.partial")
+    manifest = json.loads((tmp_path / "out" / ".run.partial" / "manifest.json").read_text())
+    kept = {name: manifest[name] for name in ("key", "config", "seed", "inputs")}
+    (tmp_path / "out" / ".run.partial" / "key").write_text(json.dumps(kept))
+    shutil.rmtree(tmp_path / "out" / "tokens")
+    with pytest.raises(UserError, match="other inputs is in the way: its input `tokens` was another one"):
+        pretrain(config)
+    assert saved_steps(tmp_path / "out" / ".run.partial" / "checkpoints")
+
+
+def test_what_goes_on_has_every_setting_of_the_run_that_it_goes_on_from(configure, tmp_path):
+    config = configure(
+        tmp_path / "out", data={"view": None}, train={"spike_factor": None, "spike_sigma": None, "patience": None}
+    )
+    document = yaml.safe_load(_recipe(config, tmp_path / "state", 2))
+    found = PretrainConfig.model_validate(document)
+    train = config.train.model_copy(update={"devices": 2})
+    assert found == config.model_copy(
+        update={"resume": tmp_path / "state", "out": Path(f"{config.out}-2"), "train": train}
+    )
+
+
+def test_ranks_are_those_of_what_started_the_processes(monkeypatch):
+    for name in [*LAUNCHER, *(name for name in os.environ if name.startswith("SLURM"))]:
+        monkeypatch.delenv(name, raising=False)
+    assert global_rank() == 0
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert global_rank() == 1
+    # The shell of an interactive allocation, in which Lightning starts two processes.
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "bash"}.items():
+        monkeypatch.setenv(name, value)
+    assert global_rank() == 1
+    monkeypatch.setenv("SLURM_JOB_NAME", "logfm-pretrain")
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert global_rank() == 3
 
 
 def test_another_number_of_processes_than_was_started_is_refused(configure, tmp_path, monkeypatch):

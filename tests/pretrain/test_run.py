@@ -1,6 +1,7 @@
 """Whole pretraining runs: they learn, they resume, and other libraries open what they leave."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from logfm.corpus.contamination import INDEX
 from logfm.embeddings import LogEncoder
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain import export_checkpoint, load_encoder, pretrain
-from logfm.pretrain.callbacks import read_history
+from logfm.pretrain.callbacks import read_history, saved_steps
 from logfm.pretrain.damage import damage
 from logfm.pretrain.export import load_weights, write_encoder
 from logfm.pretrain.forward import predictions
@@ -48,9 +49,9 @@ SMALL = {
 }
 
 
-def losses(run):
-    """Training loss by step."""
-    return {row["step"]: row["train_loss"] for row in read_history(run) if "train_loss" in row}
+def figures(run, name):
+    """A logged figure by step."""
+    return {row["step"]: row[name] for row in read_history(run) if name in row}
 
 
 def start(config):
@@ -148,22 +149,33 @@ def test_the_surprise_is_that_of_masked_tokens(configure, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_with_the_same_losses(configure, tmp_path):
-    finish(start(configure(tmp_path / "whole")))
-    config = configure(tmp_path / "killed")
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"precision": "bf16-mixed"},
+        # Steps that are validated and saved, and a run whose end depends on its validations.
+        {"steps": 48, "validate_every": 4, "checkpoint_every": 2, "patience": 3, "learning_rate": 0.3},
+        {"accumulate": 3, "validate_every": 3, "checkpoint_every": 3},
+    ],
+    ids=["bf16", "patience", "accumulated"],
+)
+def test_a_killed_run_resumes_with_the_same_losses(configure, tmp_path, train):
+    finish(start(configure(tmp_path / "whole", train=train)))
+    config = configure(tmp_path / "killed", train=train)
     process = start(config)
     partial = tmp_path / "killed" / ".run.partial"
-    deadline = time.monotonic() + 240
-    while not list((partial / "checkpoints").glob("step=10.ckpt")):
+    deadline, least = time.monotonic() + 240, random.randrange(2, 14)
+    while not any(step >= least for step in saved_steps(partial / "checkpoints")):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.02)
+        time.sleep(0.01)
+    time.sleep(random.random() / 10)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "killed" / "run").exists()
     assert "resuming at step" in finish(start(config))
-    whole, resumed = losses(tmp_path / "whole" / "run"), losses(tmp_path / "killed" / "run")
-    assert sorted(whole) == [10, 20, 30]
-    assert resumed == whole
+    for name in ("train_loss", "validation_loss", "validation_accuracy"):
+        whole, resumed = (figures(tmp_path / one / "run", name) for one in ("whole", "killed"))
+        assert resumed == whole and len(whole) >= 2, (name, least)
     weights = [load_encoder(tmp_path / name / "encoder").model.state_dict() for name in ("whole", "killed")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -199,9 +211,40 @@ def test_a_run_stops_when_its_minutes_are_over(configure, tmp_path):
     assert last["learning_rate"] < 0.005
 
 
-def test_a_nan_loss_ends_the_run_in_one_line(configure, tmp_path):
+def test_a_nan_loss_ends_the_run_in_one_line_and_no_encoder_is_written(configure, tmp_path):
     with pytest.raises(LogfmError, match="the loss is nan at step"):
-        pretrain(configure(tmp_path, train={"learning_rate": 1e30}))
+        pretrain(configure(tmp_path / "long", train={"learning_rate": 1e30}))
+    # Also where the run ends before there are too many spikes.
+    with pytest.raises(LogfmError, match=r"the last steps were spikes.*no encoder is written"):
+        pretrain(configure(tmp_path / "short", train={"learning_rate": 1e30, "steps": 8}))
+    assert not list(tmp_path.glob("*/encoder")) and not list(tmp_path.glob("*/run"))
+
+
+def test_the_last_validation_must_be_finite(configure, tmp_path, monkeypatch):
+    measured = MaskedLanguageModel.validation_metrics
+    config = configure(tmp_path, train={"steps": 2})
+    with monkeypatch.context() as context:
+        context.setattr(
+            MaskedLanguageModel, "validation_metrics", lambda self: measured(self) | {"validation_loss": float("nan")}
+        )
+        with pytest.raises(LogfmError, match="the validation loss is nan at the end: no encoder is written"):
+            pretrain(config)
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_an_unfinished_run_of_another_configuration_is_named(configure, tmp_path, monkeypatch):
+    unfinished(configure(tmp_path, **SMALL), monkeypatch)
+    changed = SMALL | {"train": SMALL["train"] | {"learning_rate": 0.02}}
+    with pytest.raises(UserError, match=r"in the way: its train.learning_rate was 0.01, now it is 0.02"):
+        pretrain(configure(tmp_path, **changed))
+    assert saved_steps(tmp_path / ".run.partial" / "checkpoints")
+
+
+def test_no_piece_is_longer_than_the_model_reads(configure, tmp_path):
+    with pytest.raises(ValueError, match=r"data.max_tokens 64 exceeds model.max_tokens 32"):
+        configure(tmp_path, model={"max_tokens": 32})
+    with pytest.raises(ValueError, match="betas"):
+        configure(tmp_path, train={"betas": (2, 0.9)})
 
 
 def unfinished(config, monkeypatch):
