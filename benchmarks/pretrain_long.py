@@ -20,8 +20,9 @@ import torch
 
 from logfm.allocator import reuse_freed_memory
 from logfm.artifacts import peak_memory
+from logfm.configs import load
 from logfm.configs.schema.embeddings import EncoderConfig
-from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig, TrainConfig
+from logfm.configs.schema.pretrain import MaskingConfig, PretrainConfig, TrainConfig
 from logfm.embeddings import LogEncoder
 from logfm.pretrain.data import Masker
 from logfm.pretrain.decoder import build_decoder
@@ -33,7 +34,7 @@ from logfm.tokenizer import LogTokenizer
 
 def work(length: int, tokenizer: LogTokenizer, training: bool) -> dict[str, float]:
     """Do one thing in this process; seconds of it alone and bytes at the peak."""
-    sizes = ModelConfig()
+    sizes = load(PretrainConfig, "pretrain/nano").model
     model = build(sizes, tokenizer.vocab_size, tokenizer.pad_id, seed=0)
     numbers = np.random.default_rng(0).integers(5, tokenizer.vocab_size, length)
     if training:
@@ -41,7 +42,7 @@ def work(length: int, tokenizer: LogTokenizer, training: bool) -> dict[str, floa
         module = MaskedLanguageModel(
             model, build_decoder(sizes, seed=0), TrainConfig(steps=1), 1, byte_lengths=np.ones(tokenizer.vocab_size)
         )
-        optimizer = torch.optim.AdamW(module.parameters())
+        optimizer = torch.optim.AdamW(module.parameters(), fused=True)
         maskable = np.ones(tokenizer.vocab_size, dtype=bool)
         batch = Masker(maskable, tokenizer.mask_id, MaskingConfig(), seed=0).batch([numbers], 0, 0.3)
         before, start = peak_memory(), time.perf_counter()

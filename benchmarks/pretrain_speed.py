@@ -3,13 +3,14 @@
 Usage: python -m benchmarks.pretrain_speed TOKENS TOKENIZER [--size nano|small] [--steps N] [--keep]
 TOKENS and TOKENIZER are folders of a pretraining run. Rival: `DebertaV2ForMaskedLM` with
 `DataCollatorForLanguageModeling` and dynamic padding on shuffled events, in float32 and in bf16 autocast. All sides
-forward, backward and AdamW, with as many useful tokens a batch; `logfm` has the rival's weights, and `with decoder` the
-mask decoder on top, as logfm trains by default. Each has a process of its own, and they step in turn, so that noise on
-the machine meets all. The rival runs as it comes; with `--keep` it has logfm's setting of the C library, which keeps
-freed memory (`logfm.allocator`): that is worth more to it than to logfm, and takes it to 11 GB at the size small, so
-that its float32 is left out there. Speeds are medians over the steps, with the least and the most. The share of the
-machine's rate is model FLOPs (`pretrain.flops`: scores over the vocabulary at masked positions alone) over the rate of
-square bf16 products (`pretrain.peak.measured`), the better of two times.
+forward, backward and AdamW (torch's fused one, which both take by default), with as many useful tokens a batch; `logfm`
+has the rival's weights, and `with decoder` the mask decoder on top, as logfm trains by default; sizes are those of the
+recipes. Each has a process of its own, and they step in turn, so that noise on the machine meets all. The rival runs as
+it comes; with `--keep` it has logfm's setting of the C library, which keeps freed memory (`logfm.allocator`): that is
+worth more to it than to logfm, and takes it to 11 GB at the size small, so that its float32 is left out there. Speeds
+are medians over the steps, with the least and the most. The share of the machine's rate is model FLOPs
+(`pretrain.flops`: scores over the vocabulary at masked positions alone) over the rate of square bf16 products
+(`pretrain.peak.measured`), the better of two times.
 """
 
 import argparse
@@ -24,7 +25,8 @@ import torch
 from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 from logfm.allocator import reuse_freed_memory
-from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig
+from logfm.configs import load
+from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig, PretrainConfig
 from logfm.pretrain.data import Masker, Shard, TrainBatches
 from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.flops import train_flops
@@ -35,10 +37,7 @@ from logfm.pretrain.peak import measured
 from logfm.tokenizer import LogTokenizer
 
 Step = Callable[[], tuple[int, float]]
-SIZES = {
-    "nano": ModelConfig(),
-    "small": ModelConfig(hidden_size=384, layers=10, heads=6, intermediate_size=1536, position_buckets=128),
-}
+SIZES = {name: load(PretrainConfig, f"pretrain/{name}").model for name in ("nano", "small")}
 STEPS = {"nano": 20, "small": 10}
 RIVALS = ("HF bf16", "HF fp32")
 
@@ -48,7 +47,7 @@ def ours(shard: Shard, folder: Path, sizes: ModelConfig, budget: int) -> Step:
     tokenizer = LogTokenizer.load(folder)
     model = build(sizes, tokenizer.vocab_size, tokenizer.pad_id, seed=0)
     decoder = build_decoder(sizes, seed=0)
-    optimizer = torch.optim.AdamW([*model.parameters(), *(decoder.parameters() if decoder else ())])
+    optimizer = torch.optim.AdamW([*model.parameters(), *(decoder.parameters() if decoder else ())], fused=True)
     batches = iter(TrainBatches(shard, Masker.of(tokenizer, MaskingConfig(), 0), budget, 0, 1))
 
     def step() -> tuple[int, float]:
@@ -69,7 +68,7 @@ def hugging_face(shard: Shard, folder: Path, sizes: ModelConfig, budget: int, bf
     """One training step of transformers' model and collator; returns the tokens that are no padding."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = build(sizes, len(tokenizer), tokenizer.pad_token_id, seed=0).train()
-    optimizer = torch.optim.AdamW(model.parameters())
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.3)
     order = np.random.default_rng(0).permutation(len(shard.lengths))
     batches = iter(cut_by_tokens(order, shard.lengths[order], budget))
@@ -143,7 +142,10 @@ def main() -> None:
     peak = max(before, measured(torch.bfloat16).flops)
     best = max(float(np.median(speeds[name])) for name in rivals)
     lengths = Shard(arguments.tokens, "train").lengths
-    print(f"{arguments.size}, mean length {lengths.mean():.0f}, longest {lengths.max()}")
+    shape = SIZES[arguments.size]
+    print(
+        f"{arguments.size}, {shape.layers} layers of {shape.hidden_size}, mean length {lengths.mean():.0f}, longest {lengths.max()}"
+    )
     for name, values in speeds.items():
         share = f", {np.median(rates[name]) / peak:.0%} of {peak / 1e9:.0f} GFLOP/s" if any(rates[name]) else ""
         spread = f"{np.median(values):8.0f} tokens/s ({min(values):.0f} to {max(values):.0f})"
