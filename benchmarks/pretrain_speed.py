@@ -144,7 +144,8 @@ def main() -> None:
     lengths = Shard(arguments.tokens, "train").lengths
     shape = SIZES[arguments.size]
     print(
-        f"{arguments.size}, {shape.layers} layers of {shape.hidden_size}, mean length {lengths.mean():.0f}, longest {lengths.max()}"
+        f"{arguments.size}, {shape.layers} layers of {shape.hidden_size}; "
+        f"mean length {lengths.mean():.0f}, longest {lengths.max()}"
     )
     for name, values in speeds.items():
         share = f", {np.median(rates[name]) / peak:.0%} of {peak / 1e9:.0f} GFLOP/s" if any(rates[name]) else ""
