@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import logfm
+from logfm.allocator import release_memory
 from logfm.artifacts import digest, write_atomic
 from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import UserError
@@ -89,6 +90,9 @@ def measure(one: Cell, task: Task, contestant: AnyContestant, data: Data, folder
         return [replace(one.base, status=NOT_APPLICABLE, note=one_line(error))]
     except Exception as error:  # noqa: BLE001 - tasks and encoders are anyone's; the other cells go on
         return [replace(one.base, status=FAILED, note=one_line(error))]
+    finally:
+        # What the texts of one cell took lies in holes that the next one's don't fit: 9 GB after an hour instead of 2.
+        release_memory()
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / f"{one.key}.parquet", parquet_bytes(rows))
     return rows
