@@ -7,6 +7,10 @@ from rich.table import Table
 
 from logfm.console import markup_safe, stdout
 
+_CPU = (
+    "On a cpu: beside the 0.6 GB of the libraries, for batches of one shape. Where lengths differ from batch to batch, "
+    "kernels and holes of each shape take as much again."
+)
 _OFFLOADED = {"none": "", "optimizer": " + optimizer on the host", "parameters": " + optimizer, weights on the host"}
 
 
@@ -33,6 +37,7 @@ def show_plan(plan: dict[str, Any], prices_as_of: object) -> None:
         for row in plan["memory"]
     )
     _table("Memory of one device at its peak, GB", ("on", "ZeRO stage", *columns), memory)
+    stdout.print(_CPU, soft_wrap=True)
     devices = (
         (markup_safe(row["name"]), str(row["devices"]), _hours(row["hours"]), _dollars(row["dollars"]), _fits(row))
         for row in plan["devices"]
