@@ -167,8 +167,9 @@ def find(
     if config.method == LANOBERT:
         _ = encoder.pretrained  # another encoder is refused before anything is read
     embed.fit(encoder, baseline or inputs, config.fit_texts)
-    events, vectors = read_all(inputs, encoder)
-    normal_events, normal_vectors = (events, vectors) if not baseline else read_all(baseline, encoder)
+    known: embed.Known = {}
+    events, vectors = read_all(inputs, encoder, known)
+    normal_events, normal_vectors = (events, vectors) if not baseline else read_all(baseline, encoder, known)
     if config.method in OF_EVENTS:
         scored = _score_events(events, normal_events if baseline else None, encoder, config)
     else:

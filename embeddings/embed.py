@@ -36,9 +36,13 @@ KEYS = (
 """Columns of an event that travel with its vector."""
 PART_ROWS = 65_536
 """Events that are encoded again at most after a kill."""
+# Bytes of vectors that are remembered while a stream is encoded, so that a line that fills it is encoded once.
+_KNOWN_BYTES = 1 << 26
 _HASH = b"logfm.encoder.hash"
 _NAME = b"logfm.encoder.name"
 Input = str | Path
+Known = dict[str, np.ndarray]
+"""Vectors of texts, float32 (dim,): in 8 bits a vector moves with its batch, so a text that is encoded twice has two."""
 
 
 @dataclass
@@ -119,21 +123,46 @@ def known_engine(name: str) -> Engine:
     return cast("Engine", name)
 
 
-def vectors(inputs: Sequence[Input], encoder: LogEncoder, seen: Seen | None = None) -> Iterator[pa.RecordBatch]:
+def vectors(
+    inputs: Sequence[Input], encoder: LogEncoder, seen: Seen | None = None, known: Known | None = None
+) -> Iterator[pa.RecordBatch]:
     """Stream events with vectors (`vector_schema`); a file that `embed` wrote is read instead of encoded again.
 
-    With `seen`, events that it has taken before are left out, and not encoded.
+    With `seen`, events that it has taken before are left out, and not encoded. With `known`, a text has one vector in
+    all streams that share it, those of files included; else recent texts are not encoded again.
 
     Raises:
         UserError: a file of vectors comes from another encoder.
     """
     schema = vector_schema(encoder)
+    recent: Known = {}
     with progress("events") as advance:
         for batch in _batches(inputs, encoder):
             kept = batch if seen is None else seen.add(batch)
-            if kept.num_rows:
-                yield _with_vectors(kept, encoder, schema)
+            if not kept.num_rows:
+                pass
+            elif "vector" not in kept.schema.names:
+                yield _with_vectors(kept, encoder, schema, recent if known is None else known, known is not None)
+            elif known is None:
+                yield kept.select(schema.names).cast(schema)
+            else:
+                found = zip(kept["text"].to_pylist(), matrix(kept), strict=True)
+                yield _joined(kept, np.stack([known.setdefault(text, vector) for text, vector in found]), schema)
             advance(batch.num_rows)
+
+
+def encode_new(texts: Sequence[str], encoder: LogEncoder, known: Known, keep: bool = False) -> np.ndarray:
+    """Vectors of texts, float32 (len(texts), dim); those that are `known` are not encoded again, the new ones are
+    added. The oldest are forgotten where they fill memory, unless `keep`."""
+    new = list(dict.fromkeys(text for text in texts if text not in known))
+    # Copies, so that one that is kept does not keep its whole batch in memory.
+    known.update((text, vector.copy()) for text, vector in zip(new, encoder.encode(new), strict=True))
+    encoder.count_again(len(texts) - len(new))
+    found = np.stack([known[text] for text in texts])
+    most = _KNOWN_BYTES // (4 * found.shape[1])
+    while not keep and len(known) > most:
+        del known[next(iter(known))]
+    return found
 
 
 def vector_schema(encoder: LogEncoder) -> pa.Schema:
@@ -240,8 +269,12 @@ def _encoded(
 ) -> Iterator[pa.RecordBatch]:
     schema = vector_schema(encoder)
     if engine == "local":
+        known: Known = {}
         for batch in batches:
-            yield _with_vectors(batch, encoder, schema)
+            if "vector" in batch.schema.names:
+                yield batch.select(schema.names).cast(schema)
+            else:
+                yield _with_vectors(batch, encoder, schema, known)
         return
     from logfm.embeddings.on_ray import encode_on_ray
 
@@ -257,10 +290,10 @@ def _key(inputs: Sequence[Input], encoder: LogEncoder, part_rows: int) -> str | 
     return digest({"encoder": encoder.hash, "reading": reading, "inputs": input_hashes(inputs), "part_rows": part_rows})
 
 
-def _with_vectors(batch: pa.RecordBatch, encoder: LogEncoder, schema: pa.Schema) -> pa.RecordBatch:
-    if "vector" in batch.schema.names:
-        return batch.select(schema.names).cast(schema)
-    return _joined(batch, encoder.encode(batch["text"].to_pylist()), schema)
+def _with_vectors(
+    batch: pa.RecordBatch, encoder: LogEncoder, schema: pa.Schema, known: Known, keep: bool = False
+) -> pa.RecordBatch:
+    return _joined(batch, encode_new(batch["text"].to_pylist(), encoder, known, keep), schema)
 
 
 def _joined(batch: pa.RecordBatch, found: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:

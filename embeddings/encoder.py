@@ -203,6 +203,11 @@ class LogEncoder:
         unique = vectors.astype(np.float32, copy=False)
         return unique if len(numbers) == len(given) else unique[rows]
 
+    def count_again(self, texts: int) -> None:
+        """Count texts whose vectors the caller has kept."""
+        with self._lock:
+            self.counts.add(Counts(texts))
+
 
 def checked(texts: Sequence[str]) -> list[str]:
     """The texts as a list.
