@@ -18,7 +18,7 @@ _EncoderUri = Annotated[
     typer.Option("--encoder", help="nano, a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT, http://HOST/...#MODEL."),
 ]
 _IndexEncoder = Annotated[
-    str | None, typer.Option("--encoder", help="The same encoder under another name; by default the index knows.")
+    str | None, typer.Option("--encoder", help="The index's encoder under another name, if it has moved.")
 ]
 _Truncation = Annotated[str, typer.Option("--truncation", help="Of long texts: error, head, head_tail or chunk.")]
 _Backend = Annotated[str, typer.Option("--backend", help="Of an encoder folder: auto, torch, onnx or onnx-int8.")]
@@ -90,8 +90,7 @@ def index_add(
     """Add events to an index; those it holds already are left out."""
     from logfm.embeddings.index import add
 
-    loaded = None if encoder is None else _load(encoder)
-    _tell_index(index, add(index, inputs, loaded).metrics, as_json)
+    _tell_index(index, add(index, inputs, encoder).metrics, as_json)
 
 
 @index_app.command("delete")
@@ -140,9 +139,8 @@ def search_command(
     }
     if not (index / "manifest.json").exists() and (index / "index" / "manifest.json").exists():
         index = index / "index"  # the folder of a quickstart
-    loaded = None if encoder is None else _load(encoder)
     chosen = None if mode is None else known_mode(mode)
-    opened = Index.open(index, loaded)
+    opened = Index.open(index, encoder)
     hits = opened.search(query, k, where, mode=chosen or ("hybrid" if opened.has_words else "vector"), **times)
     if as_json:
         emit_json({"query": query, "hits": [asdict(hit) for hit in hits]})

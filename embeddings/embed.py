@@ -42,7 +42,7 @@ _HASH = b"logfm.encoder.hash"
 _NAME = b"logfm.encoder.name"
 Input = str | Path
 Known = dict[str, np.ndarray]
-"""Vectors of texts, float32 (dim,): in 8 bits a vector moves with its batch, so a text that is encoded twice has two."""
+"""Vectors of texts, float32 (dim,): in 8 bits a vector moves with its batch, so a text encoded twice would have two."""
 
 
 @dataclass

@@ -101,7 +101,8 @@ class LogEncoder:
         pooling: str | None = None,
         truncation: str | None = None,
     ) -> "LogEncoder":
-        """Open an encoder; the last four stand for the fields of `config` of their names.
+        """Open an encoder; the last four stand for the fields of `config` of their names. The `config` of what is
+        opened names the backend that runs, never `auto`, where an encoder folder was given.
 
         `uri` is `nano` (the one that ships), a folder (exported by `logfm pretrain`), `st:NAME_OR_PATH`
         (sentence-transformers), `hf:NAME_OR_PATH` (transformers, mean pooling), `tfidf`, `py:MODULE:OBJECT`, or
@@ -126,7 +127,9 @@ class LogEncoder:
         if module != "folder":
             _refuse_options(name, config)
         opened = getattr(import_module(f"logfm.embeddings.{module}"), function)(name, config)
-        return cls(_absolute(name), opened, config)
+        # What goes into manifests must mean the same on every machine, which `auto` does not.
+        chosen = getattr(opened, "chosen", config.backend)
+        return cls(_absolute(name), opened, config.model_copy(update={"backend": chosen}))
 
     @property
     def dim(self) -> int:

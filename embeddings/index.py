@@ -79,10 +79,10 @@ def build(inputs: Sequence[Input], encoder: LogEncoder, out: Path, config: Index
     return read_manifest(out, STAGE)
 
 
-def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None) -> Manifest:
+def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path | None = None) -> Manifest:
     """Add the events of an input that the index never held, as a new segment; returns the new manifest.
 
-    The encoder is the index's own unless given. Killed at any moment, the index answers as before and the same
+    The encoder is the index's own unless given (see `Index.open`). Killed at any moment, the index answers as before and the same
     command completes it. An event that was deleted stays out.
 
     Raises:

@@ -68,8 +68,9 @@ class Index:
     _segments: list[_Segment] = field(repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, encoder: LogEncoder | None = None) -> "Index":
-        """Open an index with its own encoder, or with the same one that is loaded already.
+    def open(cls, path: str | Path, encoder: LogEncoder | str | Path | None = None) -> "Index":
+        """Open an index with its own encoder, with the same one that is loaded already, or under another name (a URI,
+        opened with the options that the index was built with).
 
         Every file is compared with its SHA-256 before it is read.
 
@@ -225,7 +226,7 @@ def search(
     query: str,
     k: int = 10,
     where: str | None = None,
-    encoder: LogEncoder | None = None,
+    encoder: LogEncoder | str | Path | None = None,
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -261,22 +262,33 @@ def verify(folder: Path, manifest: Manifest, but: str = "") -> None:
             raise UserError("damaged index: a file has changed", path, "Build the index again.")
 
 
-def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | None) -> LogEncoder:
-    """The encoder of an index: the one given, if it is the same, else loaded by the name in the manifest.
+def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | str | Path | None) -> LogEncoder:
+    """The encoder of an index: the one given, if it is the same, else loaded by the name given or in the manifest, with
+    the backend and all other options that the index was built with.
 
     Raises:
         UserError: another encoder, or it cannot be loaded.
     """
     stated = manifest.config["encoder"]
-    if encoder is None or encoder.needs_fit:
+    reading = EncoderConfig.model_validate(manifest.config["reading"])
+    if isinstance(encoder, str | Path) and str(encoder) != "tfidf":
+        encoder = LogEncoder.load(encoder, reading)
+    elif not isinstance(encoder, LogEncoder) or encoder.needs_fit:
         own = folder / ENCODER
-        reading = EncoderConfig.model_validate(manifest.config["reading"])
         encoder = LogEncoder.load(own if own.is_dir() else stated["name"], reading)
     if encoder.hash != stated["hash"]:
         raise UserError(
-            f"the index was built with another encoder ({stated['name']})", encoder.name, "Build the index again."
+            f"the index was built with another encoder ({_described(stated['name'], reading)})",
+            _described(encoder.name, encoder.config),
+            "Give that one, or build the index again.",
         )
     return encoder
+
+
+def _described(name: str, config: EncoderConfig) -> str:
+    """An encoder's name with what else its hash depends on."""
+    options = (f"{name} {getattr(config, name)}" for name in ("backend", "layers", "pooling"))
+    return f"{name}, {', '.join(options)}" if config.backend != "auto" else name
 
 
 def known_mode(name: str) -> Mode:

@@ -54,14 +54,16 @@ def open_runner(folder: Path, config: EncoderConfig) -> Runner:
     Raises:
         UserError: not an encoder folder, a damaged one, one without the backend's file, or a package is missing.
     """
-    backend = _fastest(folder, config) if config.backend == "auto" else config.backend
+    backend = chosen_backend(folder, config)
     module = import_module(f"logfm.embeddings.backends.{_OPENERS[backend]}")
     runner: Runner = module.open_backend(folder, config.model_copy(update={"backend": backend}))
     return runner
 
 
-def _fastest(folder: Path, config: EncoderConfig) -> str:
-    """What `auto` stands for here."""
+def chosen_backend(folder: Path, config: EncoderConfig) -> Literal["torch", "onnx", "onnx-int8"]:
+    """The backend that the configuration names, or what `auto` stands for on this machine."""
+    if config.backend != "auto":
+        return config.backend
     if config.bf16 or not (folder / INT8).is_file() or find_spec("onnxruntime") is None:
         return "torch"
     # Asking torch would load it, which takes longer than a search.

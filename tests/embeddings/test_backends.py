@@ -11,12 +11,13 @@ import pytest
 
 from logfm.artifacts import read_manifest
 from logfm.configs.schema.embeddings import EncoderConfig
-from logfm.embeddings import LogEncoder
+from logfm.embeddings import Index, LogEncoder
 from logfm.embeddings.folder import chosen_layers
+from logfm.embeddings.index import add, build, search
 from logfm.errors import UserError
 from logfm.pretrain.export import Extras, export_checkpoint
 from logfm.pretrain.onnx_files import write_onnx
-from tests.embeddings.samples import log_lines
+from tests.embeddings.samples import log_lines, write_log
 
 LINES = [*log_lines(60, seed=3), "", "a", " ", "x" * 900, "user=root " * 40, "\udcff \ud800"]
 
@@ -295,3 +296,32 @@ def test_a_folder_whose_tokenizer_is_not_the_models_own_is_refused(folder, tmp_p
     (out / "config.json").write_text(json.dumps(config | {"logfm_tokenizer": "0" * 64}))
     with pytest.raises(UserError, match="not the one that this encoder was trained with"):
         LogEncoder.load(out, backend=backend)
+
+
+def test_an_index_opens_with_the_backend_it_was_built_with(tmp_path, folder, monkeypatch):
+    log = write_log(tmp_path / "app.log", log_lines(20))
+    for backend, other in (("onnx-int8", "/usr/bin/nvidia-smi"), ("torch", None)):
+        index, there = tmp_path / backend, "/usr/bin/nvidia-smi" if other is None else None
+        monkeypatch.setattr("logfm.embeddings.backends.which", lambda _, found=there: found)
+        encoder = LogEncoder.load(folder)
+        assert encoder.config.backend == backend
+        assert build([log], encoder, index).config["reading"]["backend"] == backend
+        # Another machine, on which `auto` stands for something else.
+        monkeypatch.setattr("logfm.embeddings.backends.which", lambda _, found=other: found)
+        assert LogEncoder.load(folder).config.backend != backend
+        moved = tmp_path / f"moved-{backend}"
+        shutil.copytree(folder, moved)
+        for given in (None, moved, str(moved)):
+            assert search(index, log_lines(20)[7], k=1, encoder=given)[0].score == pytest.approx(1, abs=1e-3)
+        more = write_log(tmp_path / f"{backend}.log", log_lines(3, seed=8))
+        assert add(index, [more], moved).metrics["events"] == 23
+        with pytest.raises(UserError, match=rf"built with another encoder \(.*, backend {backend}, .*backend"):
+            Index.open(index, LogEncoder.load(folder))
+
+
+def test_workers_and_manifests_are_told_no_auto(folder, encoder_folder, monkeypatch, letters):
+    monkeypatch.setattr("logfm.embeddings.backends.which", lambda _: None)
+    assert LogEncoder.load(folder).config.backend == "onnx-int8"
+    assert LogEncoder.load(folder).explains
+    assert LogEncoder.load(encoder_folder).config.backend == "torch"
+    assert letters.config.backend == "auto"
