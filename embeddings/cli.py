@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from logfm.artifacts import Manifest
     from logfm.embeddings import LogEncoder
 
 index_app = typer.Typer(help="Build an index over events, add to it, delete from it.", no_args_is_help=True)
@@ -53,7 +54,8 @@ def embed_command(
     _tell_cuts(loaded)
     say(f"vectors: {out} ({rows} events, {loaded.dim} dimensions)")
     if as_json:
-        emit_json({"out": str(out), "events": rows, "dim": loaded.dim, "cut": loaded.counts.cut})
+        cut = loaded.counts.cut if loaded.tells_cuts else None
+        emit_json({"out": str(out), "events": rows, "dim": loaded.dim, "cut": cut})
 
 
 @index_app.command("build")
@@ -76,8 +78,7 @@ def index_build(
 
     config = parse(IndexConfig, {"kind": kind, "bm25": words}, "--kind")
     loaded = _load(encoder, truncation, backend=backend, layers=layers, pooling=pooling)
-    _tell_index(index, build(inputs, loaded, index, config).metrics, as_json)
-    _tell_cuts(loaded)
+    _tell_index(index, build(inputs, loaded, index, config), as_json)
 
 
 @index_app.command("add")
@@ -90,7 +91,7 @@ def index_add(
     """Add events to an index; those it holds already are left out."""
     from logfm.embeddings.index import add
 
-    _tell_index(index, add(index, inputs, encoder).metrics, as_json)
+    _tell_index(index, add(index, inputs, encoder), as_json)
 
 
 @index_app.command("delete")
@@ -142,6 +143,8 @@ def search_command(
     chosen = None if mode is None else known_mode(mode)
     opened = Index.open(index, encoder)
     hits = opened.search(query, k, where, mode=chosen or ("hybrid" if opened.has_words else "vector"), **times)
+    if opened.encoder.tells_cuts:
+        _tell_cuts(opened.encoder)
     if as_json:
         emit_json({"query": query, "hits": [asdict(hit) for hit in hits]})
         return
@@ -359,20 +362,26 @@ def _load(uri: str, truncation: str = "head", **options: str) -> "LogEncoder":
 def _tell_cuts(encoder: "LogEncoder") -> None:
     from logfm.console import say
 
-    if encoder.counts.cut:
+    if not encoder.tells_cuts:
+        say(f"{encoder.name} does not tell which texts it cuts")
+    elif encoder.counts.cut:
         say(
             f"{encoder.counts.cut} of {encoder.counts.encoded} different texts were longer than the encoder reads "
             f"({encoder.config.truncation})"
         )
 
 
-def _tell_index(folder: Path, metrics: dict[str, Any], as_json: bool) -> None:
+def _tell_index(folder: Path, manifest: "Manifest", as_json: bool) -> None:
     from logfm.console import emit_json, say
 
+    metrics = manifest.metrics
     last = metrics["segments"][-1]
     recall = "" if last["recall_at_10"] is None else f", recall@10 {last['recall_at_10']:.3f}"
     repeated = f"; {metrics['skipped']} repeated ones left out" if metrics["skipped"] else ""
     say(f"index: {folder} ({metrics['events']} events, {last['kind']}{recall}{repeated})")
+    if metrics["cut"]:
+        policy = manifest.config["reading"]["truncation"]
+        say(f"{metrics['cut']} different texts of the index were longer than the encoder reads ({policy})")
     if as_json:
         emit_json({"index": str(folder), **metrics})
 

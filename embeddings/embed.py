@@ -5,19 +5,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logfm.artifacts import MANIFEST, digest, file_hash, read_manifest
+from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.console import progress, say
 from logfm.corpus.discover import STDIN
 from logfm.corpus.events import SCHEMA
 from logfm.corpus.workers import Engine
-from logfm.embeddings.encoder import LogEncoder
-from logfm.embeddings.parts import parts_of
+from logfm.embeddings.encoder import Counts, LogEncoder, encodable
+from logfm.embeddings.parts import counts_of, parts_of
+from logfm.embeddings.truncation import FIX, TooLong
 from logfm.errors import UserError
 
 KEYS = (
@@ -40,6 +43,7 @@ PART_ROWS = 65_536
 _KNOWN_BYTES = 1 << 26
 _HASH = b"logfm.encoder.hash"
 _NAME = b"logfm.encoder.name"
+_READING = b"logfm.encoder.reading"
 Input = str | Path
 Known = dict[str, np.ndarray]
 """Vectors of texts, float32 (dim,): in 8 bits a vector moves with its batch, so a text encoded twice would have two."""
@@ -76,8 +80,8 @@ def embed(
 ) -> int:
     """Write the events of any input with their vectors to one Parquet file; it appears whole or not at all.
 
-    Columns: KEYS, and `vector` (fixed_size_list<float32>[dim]). The encoder's name and hash are in the schema's
-    metadata. tfidf is fitted on the first `fit_texts` texts. `engine` "ray" encodes on `workers` of a Ray cluster (see
+    Columns: KEYS, and `vector` (fixed_size_list<float32>[dim]). The encoder's name, hash and truncation are in the
+    schema's metadata, what it has read and cut in the file's and in `encoder.counts`, with what a killed run read. tfidf is fitted on the first `fit_texts` texts. `engine` "ray" encodes on `workers` of a Ray cluster (see
     `on_ray.encode_on_ray`); the file is the same. Returns the number of events.
 
     Parts of `part_rows` events, rounded up to a batch, are on the disk as soon as they are encoded. After a kill or an
@@ -92,20 +96,21 @@ def embed(
     fit(encoder, inputs, fit_texts)
     engine = "local" if is_vectors(inputs) else engine
     schema = vector_schema(encoder)
-    with parts_of(out, schema, _key(inputs, encoder, part_rows)) as parts:
+    with parts_of(out, schema, _key(inputs, encoder, part_rows)) as parts, encoder.counted() as counted:
         if parts.rows:
             say(f"{parts.rows} events were encoded before")
+        counted.counts.add(parts.counts if parts.rows else read_before(inputs) or Counts())
         with progress("events") as advance:
             advance(parts.rows)
             part: list[pa.RecordBatch] = []
-            for batch in _encoded(_after(_batches(inputs, encoder), parts.rows), encoder, engine, workers):
+            for batch in _encoded(_after(_batches(inputs, encoder), parts.rows), counted, engine, workers):
                 part.append(batch)
                 advance(batch.num_rows)
                 if sum(one.num_rows for one in part) >= part_rows:
-                    parts.write(part)
+                    parts.write(part, counted.counts)
                     part = []
         if part:
-            parts.write(part)
+            parts.write(part, counted.counts)
         if not parts.rows:
             raise UserError("the input holds no events", ", ".join(map(str, inputs)))
         parts.merge(out)
@@ -166,10 +171,21 @@ def encode_new(texts: Sequence[str], encoder: LogEncoder, known: Known, keep: bo
 
 
 def vector_schema(encoder: LogEncoder) -> pa.Schema:
-    """KEYS and `vector`, with the encoder's name and hash as metadata."""
+    """KEYS and `vector`, with the encoder's name, hash and treatment of long texts as metadata."""
     fields = [SCHEMA.field(name) for name in KEYS]
     fields.append(pa.field("vector", pa.list_(pa.float32(), encoder.dim), nullable=False))
-    return pa.schema(fields, metadata={_HASH: encoder.hash.encode(), _NAME: encoder.name.encode()})
+    reading = orjson.dumps(reading_of(encoder.config))
+    return pa.schema(fields, {_HASH: encoder.hash.encode(), _NAME: encoder.name.encode(), _READING: reading})
+
+
+def reading_of(config: EncoderConfig) -> dict[str, Any]:
+    """What vectors depend on and an encoder's hash does not tell."""
+    return config.model_dump(include={"truncation", "max_tokens", "bf16"})
+
+
+def read_before(inputs: Sequence[Input]) -> Counts | None:
+    """What was read for a file of vectors; None for other inputs, and where it does not tell."""
+    return counts_of(Path(inputs[0])) if is_vectors(inputs) else None
 
 
 def matrix(batch: pa.RecordBatch) -> np.ndarray:
@@ -253,6 +269,11 @@ def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.Record
         raise UserError(
             f"the vectors come from another encoder ({metadata[_NAME].decode(errors='replace')})", inputs[0]
         )
+    told = metadata.get(_READING)
+    asked = reading_of(encoder.config)
+    if told is not None and orjson.loads(told) != asked:
+        before, now = (", ".join(f"{key} {value}" for key, value in one.items()) for one in (orjson.loads(told), asked))
+        raise UserError(f"the vectors were made with {before}", inputs[0], f"Ask for the same, not for {now}.")
     yield from source.iter_batches(batch_size=4096)
 
 
@@ -286,14 +307,20 @@ def _key(inputs: Sequence[Input], encoder: LogEncoder, part_rows: int) -> str | 
     """What the parts depend on; None for standard input, which can't be read again."""
     if STDIN in map(str, inputs):
         return None
-    reading = encoder.config.model_dump(include={"truncation", "max_tokens", "bf16"})
+    reading = reading_of(encoder.config)
     return digest({"encoder": encoder.hash, "reading": reading, "inputs": input_hashes(inputs), "part_rows": part_rows})
 
 
 def _with_vectors(
     batch: pa.RecordBatch, encoder: LogEncoder, schema: pa.Schema, known: Known, keep: bool = False
 ) -> pa.RecordBatch:
-    return _joined(batch, encode_new(batch["text"].to_pylist(), encoder, known, keep), schema)
+    texts = batch["text"].to_pylist()
+    try:
+        return _joined(batch, encode_new(texts, encoder, known, keep), schema)
+    except TooLong as error:
+        row = next((row for row, text in enumerate(texts) if encodable(text) == encodable(error.text)), 0)
+        file, offset, event = (batch[name][row].as_py() for name in ("file", "offset", "event_id"))
+        raise UserError(error.what, f"{file}, byte {offset}, event {event}", FIX) from None
 
 
 def _joined(batch: pa.RecordBatch, found: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:

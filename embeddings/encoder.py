@@ -1,8 +1,9 @@
 """The one interface to an encoder, ours or a rival's: texts in, float32 vectors out, named by a URI."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -24,6 +25,14 @@ _SCHEMES = {
     "py:": "custom:open_object",
     "http://": "remote:open_server",
     "https://": "remote:open_server",
+}
+# What each kind of encoder, by the module that opens it, would leave out in silence.
+_OURS = ("backend", "layers", "pooling", "bf16")
+_UNUSED = {
+    "foreign": _OURS,
+    "tfidf": (*_OURS, "max_tokens"),
+    "custom": (*_OURS, "max_tokens", "truncation"),
+    "remote": (*_OURS, "max_tokens", "truncation"),
 }
 _FORMS = "An encoder is a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
 
@@ -124,8 +133,7 @@ class LogEncoder:
         else:
             raise UserError("no such encoder", name, _FORMS)
         module, function = opener.split(":")
-        if module != "folder":
-            _refuse_options(name, config)
+        _refuse_options(name, config, _UNUSED.get(module, ()))
         opened = getattr(import_module(f"logfm.embeddings.{module}"), function)(name, config)
         # What goes into manifests must mean the same on every machine, which `auto` does not.
         chosen = getattr(opened, "chosen", config.backend)
@@ -144,6 +152,21 @@ class LogEncoder:
             UserError: tfidf before it was fitted.
         """
         return self.backend.hash
+
+    @property
+    def tells_cuts(self) -> bool:
+        """Whether it is known how many texts were cut: not of code and servers of others, which have their own rule."""
+        return not self.name.startswith(("py:", "http:", "https:"))
+
+    @contextmanager
+    def counted(self) -> Iterator["LogEncoder"]:
+        """The same encoder with counts of its own, which are added to those of this one at the end."""
+        own = replace(self, counts=Counts())
+        try:
+            yield own
+        finally:
+            with self._lock:
+                self.counts.add(own.counts)
 
     @property
     def needs_fit(self) -> bool:
@@ -232,12 +255,17 @@ def _with_options(config: EncoderConfig, given: Mapping[str, object]) -> Encoder
     return parse(EncoderConfig, config.dump() | changed, "the encoder") if changed else config
 
 
-def _refuse_options(uri: str, config: EncoderConfig) -> None:
+def _refuse_options(uri: str, config: EncoderConfig, unused: Sequence[str]) -> None:
     """Nothing that was asked for is left out in silence."""
     plain = EncoderConfig()
-    for option in ("backend", "layers", "pooling"):
+    for option in unused:
         if getattr(config, option) != getattr(plain, option):
-            raise UserError(f"the option {option} is for encoder folders of logfm", uri, "Leave it out.")
+            fix = "Leave it out."
+            if option in ("truncation", "max_tokens"):
+                raise UserError(f"this encoder cuts texts by its own rule, without the option {option}", uri, fix)
+            raise UserError(f"the option {option} is for encoder folders of logfm", uri, fix)
+    if config.bf16 and config.backend.startswith("onnx"):
+        raise UserError("bf16 is for the backend torch", config.backend, "Leave one of the two out.")
 
 
 def encodable(text: str) -> str:

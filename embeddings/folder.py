@@ -85,13 +85,13 @@ class FolderBackend:
         owners: list[int] = []
         parts: list[np.ndarray] = []
         cut = 0
-        for number, ids in enumerate(self.runner.tokenizer.encode_batch(texts)):
+        for number, (text, ids) in enumerate(zip(texts, self.runner.tokenizer.encode_batch(texts), strict=True)):
             if len(ids) <= self.limit:
                 owners.append(number)
                 parts.append(ids)
                 continue
             cut += 1
-            for ranges in pieces(len(ids), self.limit, self.config.truncation):
+            for ranges in pieces(len(ids), self.limit, self.config.truncation, text):
                 owners.append(number)
                 parts.append(np.concatenate([ids[start:end] for start, end in ranges]))
         weights = np.array([len(part) + 2 for part in parts], dtype=np.float64)

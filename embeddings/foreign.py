@@ -74,7 +74,7 @@ class ForeignBackend:
         cut = 0
         for number, (text, offsets) in enumerate(zip(texts, spans, strict=True)):
             cut += len(offsets) > limit
-            for ranges in pieces(len(offsets), limit, self.config.truncation):
+            for ranges in pieces(len(offsets), limit, self.config.truncation, text):
                 kept = [text[offsets[start][0] : offsets[end - 1][1]] for start, end in ranges if end > start]
                 whole = len(offsets) <= limit
                 parts.append(text if whole else " ".join(kept))

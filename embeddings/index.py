@@ -30,7 +30,7 @@ from logfm.artifacts import (
     write_atomic,
 )
 from logfm.configs.schema.embeddings import IndexConfig
-from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, vectors
+from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, is_vectors, read_before, vectors
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.parts import sync
@@ -69,21 +69,22 @@ def build(inputs: Sequence[Input], encoder: LogEncoder, out: Path, config: Index
         return done
     with produce(out, stage=STAGE, config=settings, inputs=hashes, seed=config.seed) as work:
         seen = Seen()
-        written = write_segment(work.path / _name(1), vectors(inputs, encoder, seen), encoder.dim, config)
+        with encoder.counted() as counted:
+            written = write_segment(work.path / _name(1), vectors(inputs, counted, seen), encoder.dim, config)
         if written is None:
             raise UserError("the input holds no events", ", ".join(map(str, inputs)))
         if isinstance(encoder.backend, TfidfBackend):
             encoder.backend.save(work.path / ENCODER)
         work.licences.update(_licences(inputs))
-        work.metrics.update(_metrics([], written, seen.skipped, encoder))
+        work.metrics.update(_metrics([], written, seen.skipped, _cut(inputs, counted)))
     return read_manifest(out, STAGE)
 
 
 def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path | None = None) -> Manifest:
     """Add the events of an input that the index never held, as a new segment; returns the new manifest.
 
-    The encoder is the index's own unless given (see `Index.open`). Killed at any moment, the index answers as before and the same
-    command completes it. An event that was deleted stays out.
+    The encoder is the index's own unless given (see `Index.open`). Killed at any moment, the index answers as before
+    and the same command completes it. An event that was deleted stays out.
 
     Raises:
         UserError: not an index, a damaged one, another encoder, or another process is changing it.
@@ -100,7 +101,9 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path 
         _clean(folder, manifest, names)
         seen = _known(folder, names)
         new = _name(1 + max(int(name.rpartition("-")[2]) for name in names))
-        written = write_segment(folder / _ADDING, vectors(inputs, encoder, seen), encoder.dim, config, small=True)
+        with encoder.counted() as counted:
+            stream = vectors(inputs, counted, seen)
+            written = write_segment(folder / _ADDING, stream, encoder.dim, config, small=True)
         if written is None:
             return manifest.model_copy(update={"metrics": {**manifest.metrics, "skipped": seen.skipped}})
         (folder / _ADDING).replace(folder / new)
@@ -111,7 +114,7 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path 
                 "outputs": {**manifest.outputs, **files},
                 "inputs": {**manifest.inputs, **hashes},
                 "licences": sorted({*manifest.licences, *_licences(inputs)}),
-                "metrics": _metrics(manifest.metrics["segments"], written, seen.skipped, encoder),
+                "metrics": _metrics(manifest.metrics["segments"], written, seen.skipped, _cut(inputs, counted)),
             }
         )
         write_atomic(folder / MANIFEST, updated.model_dump_json(indent=1).encode())
@@ -180,10 +183,23 @@ def _array(array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _metrics(before: list[dict[str, Any]], written: Segment, skipped: int, encoder: LogEncoder) -> dict[str, Any]:
-    new = {"events": written.rows, "deleted": 0, "kind": written.kind, "recall_at_10": written.recall}
+def _metrics(before: list[dict[str, Any]], written: Segment, skipped: int, cut: int | None) -> dict[str, Any]:
+    new = {"events": written.rows, "deleted": 0, "kind": written.kind, "recall_at_10": written.recall, "cut": cut}
     segments = [*before, new]
-    return {"events": _live(segments), "segments": segments, "skipped": skipped, "cut": encoder.counts.cut}
+    known = [segment["cut"] for segment in segments if segment.get("cut") is not None]
+    total = sum(known) if len(known) == len(segments) else None
+    return {"events": _live(segments), "segments": segments, "skipped": skipped, "cut": total}
+
+
+def _cut(inputs: Sequence[Input], encoder: LogEncoder) -> int | None:
+    """Different texts of the input that the encoder, or the one that wrote a file of vectors, has cut; None where
+    that is not known."""
+    if not encoder.tells_cuts:
+        return None
+    if not is_vectors(inputs):
+        return encoder.counts.cut
+    before = read_before(inputs)
+    return None if before is None else before.cut
 
 
 def _live(segments: Sequence[dict[str, Any]]) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from logfm.artifacts import Manifest, file_hash, read_manifest
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings import bm25
+from logfm.embeddings.embed import reading_of
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.fusion import reciprocal_rank_fusion
@@ -282,6 +283,9 @@ def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | str | Pat
             _described(encoder.name, encoder.config),
             "Give that one, or build the index again.",
         )
+    if reading_of(encoder.config) != reading_of(reading):
+        before = ", ".join(f"{key} {value}" for key, value in reading_of(reading).items())
+        raise UserError(f"the index was built with {before}", encoder.name, "Open the encoder in the same way.")
     return encoder
 
 

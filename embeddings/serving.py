@@ -93,18 +93,20 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
 
     @app.post("/v1/embeddings", dependencies=guarded)
     def embeddings(body: EmbeddingsBody) -> Response:
-        """Vectors of texts, as OpenAI's interface gives them."""
+        """Vectors of texts, as OpenAI's interface gives them, and how many different texts were too long (`cut`)."""
         texts = [body.input] if isinstance(body.input, str) else body.input
         if not 0 < len(texts) <= config.most_texts:
             raise UserError(f"input must hold 1 to {config.most_texts} texts", f"{len(texts)} texts")
-        vectors = encoder.encode(texts)
+        with encoder.counted() as counted:
+            vectors = counted.encode(texts)
         data = [
             {"object": "embedding", "index": row, "embedding": _written(vector, body.encoding_format)}
             for row, vector in enumerate(vectors)
         ]
         # Clients expect the field; nothing is billed here, so nothing is counted.
         usage = {"prompt_tokens": 0, "total_tokens": 0}
-        return _json({"object": "list", "data": data, "model": encoder.name, "usage": usage})
+        document = {"object": "list", "data": data, "model": encoder.name, "usage": usage}
+        return _json(document | {"cut": counted.counts.cut if encoder.tells_cuts else None})
 
     @app.post("/v1/search", dependencies=guarded)
     def search(body: SearchBody) -> Response:

@@ -133,6 +133,7 @@ def test_layers_by_name(layers, count, expected):
         ({"layers": "first"}, "layers"),
         ({"pooling": "median"}, "pooling"),
         ({"backend": "tensorrt"}, "backend"),
+        ({"config": EncoderConfig(backend="onnx", bf16=True)}, "bf16 is for the backend torch"),
     ],
 )
 def test_options_that_do_not_exist(folder, options, words):
@@ -144,6 +145,18 @@ def test_options_are_for_our_folders(minilm_folder):
     for options in ({"backend": "onnx"}, {"layers": "1"}, {"pooling": "first"}):
         with pytest.raises(UserError, match="is for encoder folders of logfm"):
             LogEncoder.load(f"st:{minilm_folder}", **options)
+    with pytest.raises(UserError, match="the option bf16 is for encoder folders"):
+        LogEncoder.load(f"hf:{minilm_folder}", EncoderConfig(bf16=True))
+
+
+@pytest.mark.parametrize("uri", ["py:tests.embeddings.samples:Letters", "http://127.0.0.1:1/v1/embeddings#m", "tfidf"])
+@pytest.mark.parametrize("options", [{"truncation": "error"}, {"max_tokens": 9}, {"bf16": True}])
+def test_what_an_encoder_cannot_do_is_refused(uri, options):
+    if uri == "tfidf" and "truncation" in options:
+        assert LogEncoder.load(uri, EncoderConfig(**options)).tells_cuts  # nothing is cut, so each policy holds
+        return
+    with pytest.raises(UserError, match=f"the option {next(iter(options))}"):
+        LogEncoder.load(uri, EncoderConfig(**options))
 
 
 def test_a_folder_without_a_graph_says_how_to_write_it(encoder_folder):
