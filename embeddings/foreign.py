@@ -107,7 +107,7 @@ def open_sentence_transformer(uri: str, config: EncoderConfig) -> ForeignBackend
 
     limit = _limit(model.max_seq_length, tokenizer)
     inner = getattr(model[0], "auto_model", None)
-    return ForeignBackend(dim, folder_hash(folder), tokenizer, limit, forward, config, inner)
+    return ForeignBackend(dim, _identity("st", folder), tokenizer, limit, forward, config, inner)
 
 
 def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
@@ -143,7 +143,7 @@ def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
     limit = _limit(min(tokenizer.model_max_length, positions or _NO_LIMIT), tokenizer)
     maximum = limit + tokenizer.num_special_tokens_to_add()
     dim = int(model.config.hidden_size)
-    return ForeignBackend(dim, folder_hash(folder), tokenizer, limit, forward, config, model)
+    return ForeignBackend(dim, _identity("hf", folder), tokenizer, limit, forward, config, model)
 
 
 def model_folder(name: str) -> Path:
@@ -161,6 +161,11 @@ def model_folder(name: str) -> Path:
         raise UserError(
             f"no such model here or on the hub ({type(error).__name__})", name, "Give a folder or a hub name."
         ) from error
+
+
+def _identity(way: str, folder: Path) -> str:
+    """Of what a folder gives when it is read that way: pooling, further modules and scale are not the same."""
+    return digest({"as": way, "files": folder_hash(folder)})
 
 
 def folder_hash(folder: Path) -> str:
