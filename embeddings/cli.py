@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 index_app = typer.Typer(help="Build an index over events, add to it, delete from it.", no_args_is_help=True)
 
+_LOW_RECALL = 0.9
+
 _Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs, a corpus, vectors of `embed`, or -.")
 ]
@@ -379,6 +381,8 @@ def _tell_index(folder: Path, manifest: "Manifest", as_json: bool) -> None:
     recall = "" if last["recall_at_10"] is None else f", recall@10 {last['recall_at_10']:.3f}"
     repeated = f"; {metrics['skipped']} repeated ones left out" if metrics["skipped"] else ""
     say(f"index: {folder} ({metrics['events']} events, {last['kind']}{recall}{repeated})")
+    if last["recall_at_10"] is not None and last["recall_at_10"] < _LOW_RECALL:
+        say("some of the nearest events are not found: --kind flat finds all, and takes longer")
     if metrics["cut"]:
         policy = manifest.config["reading"]["truncation"]
         say(f"{metrics['cut']} different texts of the index were longer than the encoder reads ({policy})")

@@ -81,7 +81,8 @@ def embed(
     """Write the events of any input with their vectors to one Parquet file; it appears whole or not at all.
 
     Columns: KEYS, and `vector` (fixed_size_list<float32>[dim]). The encoder's name, hash and truncation are in the
-    schema's metadata, what it has read and cut in the file's and in `encoder.counts`, with what a killed run read. tfidf is fitted on the first `fit_texts` texts. `engine` "ray" encodes on `workers` of a Ray cluster (see
+    schema's metadata; what it has read and cut is in the file's and in `encoder.counts`, a killed run's part included.
+    tfidf is fitted on the first `fit_texts` texts. `engine` "ray" encodes on `workers` of a Ray cluster (see
     `on_ray.encode_on_ray`); the file is the same. Returns the number of events.
 
     Parts of `part_rows` events, rounded up to a batch, are on the disk as soon as they are encoded. After a kill or an

@@ -75,3 +75,12 @@ def test_without_words(tmp_path, letters):
     assert len(hits(tmp_path / "index", "a")) == 5
     with pytest.raises(UserError, match="built without words"):
         run("search", tmp_path / "index", "a", "--mode", "hybrid")
+
+
+def test_an_index_that_finds_too_little_says_so(tmp_path, letters, monkeypatch):
+    log = write_log(tmp_path / "app.log", log_lines(60))
+    arguments = (log, "--encoder", "py:letters_module:encoder", "--kind", "hnsw", "--index")
+    assert "not found" not in run("index", "build", *arguments, tmp_path / "good").stderr
+    monkeypatch.setattr("logfm.embeddings.segments._recall", lambda *_: 0.75)
+    found = run("index", "build", *arguments, tmp_path / "poor")
+    assert "recall@10 0.750" in found.stderr and "some of the nearest events are not found" in found.stderr
