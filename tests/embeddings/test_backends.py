@@ -1,9 +1,11 @@
 """The backends of an encoder folder agree; what moves vectors has a hash of its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 
 from logfm.artifacts import read_manifest
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.configs.schema.simulate import SimulateConfig
+from logfm.corpus.simulate import simulate
 from logfm.embeddings import Index, LogEncoder
 from logfm.embeddings.folder import chosen_layers
 from logfm.embeddings.index import add, build, search
@@ -55,6 +59,35 @@ def test_onnx_gives_what_torch_gives(folder, name, least, options):
         assert np.abs(found - expected).max() < 1e-4
         if options.get("pooling") != "first":  # [CLS] of random weights is nearly the same everywhere
             assert centred_cosines(found, expected).min() >= least
+
+
+def mean_average_precision(vectors, labels):
+    """Of each line as a query: the lines of its kind are right."""
+    centred = vectors - vectors.mean(0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    found = []
+    for row, similar in enumerate(unit @ unit.T):
+        order = np.delete(np.arange(len(unit)), row)[np.argsort(-np.delete(similar, row), kind="stable")]
+        right = labels[order] == labels[row]
+        found.append((np.cumsum(right) / (1 + np.arange(len(right))))[right].mean())
+    return float(np.mean(found))
+
+
+def test_search_with_every_backend_is_as_good(folder, tmp_path):
+    """On lines of simulated machines, searched for lines of the same program."""
+    simulate(SimulateConfig(events=2_000, attacks=0, seed=5), tmp_path / "all")
+    lines = (tmp_path / "all" / "logs" / "linux" / "auth.log").read_text().splitlines()[:300]
+    labels = np.array([re.sub(r"\d+", "0", " ".join(line.split()[4:7])) for line in lines])
+    kept = np.isin(labels, [one for one, count in Counter(labels.tolist()).items() if count > 1])
+    lines, labels = [line for line, keep in zip(lines, kept, strict=True) if keep], labels[kept]
+    assert len(lines) > 250 and len(set(labels)) > 4
+    found = {
+        name: mean_average_precision(LogEncoder.load(folder, backend=name).encode(lines), labels)
+        for name in ("torch", "onnx", "onnx-int8")
+    }
+    assert found["torch"] > 1.5 * mean_average_precision(np.random.default_rng(0).random((len(lines), 32)), labels)
+    assert abs(found["onnx"] - found["torch"]) < 1e-3
+    assert abs(found["onnx-int8"] - found["torch"]) <= 0.01
 
 
 def test_vectors_do_not_depend_on_the_batch(folder):

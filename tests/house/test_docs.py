@@ -1,6 +1,7 @@
 """The guide to embeddings: what it shows runs, and every way gives the same vectors."""
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_a_head_scores_a_session(encoder):
     scope = {}
     exec(BLOCKS[STREAM].replace("ENCODER", str(encoder)), scope)
     assert scope["above"].shape == (2,) and scope["found"].scores[0] > scope["found"].scores[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mteb") is None, reason="mteb is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_mteb_measures_the_folder_on_logs(encoder, monkeypatch):
+    from tests.evaluation.suite.test_mteb import small
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("logfm.evaluation.suite.mteb_tasks.registry", small)
+    scope = {}
+    exec(BLOCKS["mteb"].replace("ENCODER", str(encoder)), scope)
+    scores = {one.task_name: one.scores["test"][0]["main_score"] for one in scope["results"].task_results}
+    assert set(scores) == {"LogSimilarity.simulated", "LogSearch.simulated"}
+    assert all(0 < score <= 1 for score in scores.values())
 
 
 def test_the_other_snippets_are_python():
