@@ -104,11 +104,11 @@ def index_delete(
     as_json: _Json = False,
 ) -> None:
     """Delete events from an index: no search finds them again."""
-    from logfm.artifacts import read_manifest
     from logfm.console import emit_json, say
     from logfm.embeddings.index import delete
+    from logfm.embeddings.search import read_index
 
-    before = read_manifest(index, "index").metrics["events"]
+    before = read_index(index).metrics["events"]
     metrics = delete(index, where, ids or ()).metrics
     say(f"index: {index} ({before - metrics['events']} events deleted, {metrics['events']} left)")
     if as_json:

@@ -34,7 +34,7 @@ from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, 
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.parts import sync
-from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, search, segments_of, verify
+from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, read_index, search, segments_of, verify
 from logfm.embeddings.segments import DELETED, EVENTS, FAISS, Segment, deleted, deleted_file, write_segment
 from logfm.embeddings.tfidf import TfidfBackend
 from logfm.errors import UserError
@@ -90,10 +90,10 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path 
         UserError: not an index, a damaged one, another encoder, or another process is changing it.
     """
     folder = Path(folder)
-    encoder = encoder_of(folder, read_manifest(folder, STAGE), encoder)
+    encoder = encoder_of(folder, read_index(folder), encoder)
     hashes = input_hashes(inputs)
     with _locked(folder):
-        manifest = read_manifest(folder, STAGE)
+        manifest = read_index(folder)
         names = segments_of(manifest)
         config = IndexConfig.model_validate(manifest.config["index"])
         _packages(config)
@@ -135,9 +135,9 @@ def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> M
     if where is None and not ids:
         raise UserError("say what to delete", fix="Give --where or --ids.")
     folder = Path(folder)
-    read_manifest(folder, STAGE)
+    read_index(folder)
     with _locked(folder):
-        manifest = read_manifest(folder, STAGE)
+        manifest = read_index(folder)
         names = segments_of(manifest)
         verify(folder, manifest, but=FAISS)
         _clean(folder, manifest, names)

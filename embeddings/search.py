@@ -12,11 +12,11 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 
-from logfm.artifacts import Manifest, file_hash, read_manifest
-from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.artifacts import MANIFEST, Manifest, file_hash, read_manifest
+from logfm.configs.schema.embeddings import EncoderConfig, IndexConfig
 from logfm.embeddings import bm25
 from logfm.embeddings.embed import reading_of
-from logfm.embeddings.encoder import LogEncoder
+from logfm.embeddings.encoder import LogEncoder, checked
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.fusion import reciprocal_rank_fusion
 from logfm.embeddings.nearest import Allowed, Vectors
@@ -79,7 +79,7 @@ class Index:
             UserError: not an index, damaged, the encoder is another or cannot be loaded.
         """
         folder = Path(path)
-        manifest = read_manifest(folder, STAGE)
+        manifest = read_index(folder)
         names = segments_of(manifest)
         verify(folder, manifest)
         encoder = encoder_of(folder, manifest, encoder)
@@ -132,7 +132,8 @@ class Index:
         Raises:
             UserError: as `search`.
         """
-        _check(k, mode)
+        k = _check(k, mode)
+        queries = checked(queries)
         if not all(query.strip() for query in queries):
             raise UserError("the query is empty")
         allowed = self._allowed(Filter(where, since, until))
@@ -162,10 +163,14 @@ class Index:
         Raises:
             UserError: as `search`, or vectors of another width.
         """
-        _check(k, "vector")
+        k = _check(k, "vector")
         width = int(self.manifest.config["encoder"]["dim"])
-        if vectors.ndim != 2 or vectors.shape[1] != width:
-            raise UserError(f"the index holds vectors of width {width}", f"got shape {vectors.shape}")
+        shape = np.shape(vectors)
+        if len(shape) != 2 or shape[1] != width:
+            raise UserError(f"the index holds vectors of width {width}", f"got shape {shape}")
+        vectors = np.asarray(vectors, dtype=np.float32)
+        if not np.isfinite(vectors).all():
+            raise UserError("the vectors hold NaN or infinity")
         return self._search_vectors(vectors, k, self._allowed(Filter(where, since, until)))
 
     @cached_property
@@ -238,6 +243,27 @@ def search(
     return Index.open(index, encoder).search(query, k, where, since=since, until=until, mode=mode)
 
 
+def read_index(folder: Path) -> Manifest:
+    """The manifest of an index, with all that this room reads from it.
+
+    Raises:
+        UserError: not an index, or a damaged one.
+    """
+    manifest = read_manifest(folder, STAGE)
+    try:
+        stated, segments = manifest.config["encoder"], manifest.metrics["segments"]
+        IndexConfig.model_validate(manifest.config["index"])
+        EncoderConfig.model_validate(manifest.config["reading"])
+        typed = [stated["name"], stated["hash"]]
+        whole = len(segments) == len(segments_of(manifest)) and all(isinstance(one["events"], int) for one in segments)
+        whole = whole and isinstance(stated["dim"], int) and all(isinstance(one, str) for one in typed)
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise UserError("damaged index: the manifest is not whole", folder / MANIFEST, "Build the index again.")
+    return manifest
+
+
 def segments_of(manifest: Manifest) -> list[str]:
     """Names of the segment folders that an index's manifest lists, oldest first.
 
@@ -306,10 +332,13 @@ def known_mode(name: str) -> Mode:
     return cast(Mode, name)
 
 
-def _check(k: int, mode: str) -> None:
+def _check(k: int, mode: str) -> int:
     known_mode(mode)
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise UserError("-k must be a whole number", k)
     if k < 1:
         raise UserError("-k must be at least 1", k)
+    return int(k)
 
 
 def _open(folder: Path, manifest: Manifest, name: str) -> _Segment:

@@ -15,7 +15,7 @@ from logfm.configs.schema.embeddings import IndexConfig
 from logfm.corpus.events import SCHEMA
 from logfm.embeddings import Index, LogEncoder
 from logfm.embeddings.embed import embed
-from logfm.embeddings.index import add, build, search
+from logfm.embeddings.index import add, build, delete, search
 from logfm.embeddings.segments import choose, normalised
 from logfm.embeddings.sidecar import COLUMNS, Sidecar
 from logfm.errors import UserError
@@ -180,6 +180,21 @@ def test_questions_that_make_no_sense(tmp_path, letters, minilm):
         index.search("  ")
     with pytest.raises(UserError, match="width 36"):
         index.search_vectors(np.zeros((1, 384), dtype=np.float32))
+    for query in (None, 7, b"x", ["x"]):
+        for mode in ("vector", "bm25", "hybrid"):
+            with pytest.raises(UserError, match="texts must be strings: number 0 is"):
+                index.search(query, mode=mode)
+    for k in (2.5, "3", None, True):
+        with pytest.raises(UserError, match="-k must be a whole number"):
+            index.search("a", k=k)
+    with pytest.raises(UserError, match="found one str"):
+        index.search_texts("ab")
+    for vectors in ([[1.0]], [1.0], 3, np.zeros((1, 1, 36))):
+        with pytest.raises(UserError, match="vectors of width 36"):
+            index.search_vectors(vectors)
+    with pytest.raises(UserError, match="hold NaN"):
+        index.search_vectors(np.full((1, 36), np.nan))
+    assert len(index.search_vectors(np.ones((1, 36)).tolist(), k=np.int64(2))[0]) == 2
     assert len(index.search("a", k=1000)) == 5
     with pytest.raises(UserError, match="another encoder"):
         search(tmp_path / "index", "a", encoder=minilm)
@@ -270,6 +285,42 @@ def test_a_name_in_the_manifest_is_checked_before_faiss_reads(tmp_path, letters)
     (tmp_path / "copy" / "manifest.json").write_bytes(orjson.dumps(document))
     with pytest.raises(UserError, match="damaged"):
         search(tmp_path / "copy", "a")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("config", "encoder"), None),
+        (("config", "encoder", "dim"), None),
+        (("config", "encoder", "name"), 7),
+        (("config", "reading"), None),
+        (("config", "reading"), {"backend": "abacus"}),
+        (("config", "index"), []),
+        (("metrics", "segments"), None),
+        (("metrics", "segments"), []),
+        (("metrics", "segments"), [{}]),
+    ],
+)
+def test_a_manifest_that_is_not_whole_is_a_damaged_index(tmp_path, letters, place, value):
+    log = write_log(tmp_path / "app.log", log_lines(5))
+    build([log], letters, tmp_path / "index")
+    document = orjson.loads((tmp_path / "index" / "manifest.json").read_bytes())
+    inner = document
+    for name in place[:-1]:
+        inner = inner[name]
+    if value is None:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = value
+    (tmp_path / "index" / "manifest.json").write_bytes(orjson.dumps(document))
+    steps = (
+        lambda: search(tmp_path / "index", "a"),
+        lambda: add(tmp_path / "index", [log]),
+        lambda: delete(tmp_path / "index", ids=["x"]),
+    )
+    for step in steps:
+        with pytest.raises(UserError, match="damaged index"):
+            step()
 
 
 def test_threads_search_one_opened_index(tmp_path, letters):
