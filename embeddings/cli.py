@@ -144,17 +144,20 @@ def search_command(
         index = index / "index"  # the folder of a quickstart
     chosen = None if mode is None else known_mode(mode)
     opened = Index.open(index, encoder)
-    hits = opened.search(query, k, where, mode=chosen or ("hybrid" if opened.has_words else "vector"), **times)
+    chosen = chosen or ("hybrid" if opened.has_words else "vector")
+    hits = opened.search(query, k, where, mode=chosen, **times)
     if opened.encoder.tells_cuts:
         _tell_cuts(opened.encoder)
     if as_json:
         emit_json({"query": query, "hits": [asdict(hit) for hit in hits]})
         return
-    table = _table("score", "time", "host", "event")
-    for hit in hits:
+    # A sum of reciprocal ranks says nothing to a person.
+    table = _table("rank" if chosen == "hybrid" else "score", "time", "host", "event")
+    for rank, hit in enumerate(hits, 1):
         time = "" if hit.timestamp is None else f"{hit.timestamp:%Y-%m-%d %H:%M:%S}"
         place = f"{hit.file}:{hit.offset}"
-        table.add_row(f"{hit.score:.3f}", time, markup_safe(hit.host or ""), _cell(hit.text, place))
+        score = str(rank) if chosen == "hybrid" else f"{hit.score:.3f}"
+        table.add_row(score, time, markup_safe(hit.host or ""), _cell(hit.text, place))
     stdout.print(table)
 
 
@@ -395,7 +398,7 @@ def _table(*columns: str) -> Any:
 
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        right = column in ("score", "count", "nats", "distance")
+        right = column in ("score", "rank", "count", "nats", "distance")
         wraps = column in ("event", "surprising", "rare")
         table.add_column(column, justify="right" if right else "left", no_wrap=not wraps, overflow="fold")
     return table

@@ -19,7 +19,7 @@ from logfm.corpus.discover import STDIN
 from logfm.corpus.events import SCHEMA
 from logfm.corpus.workers import Engine
 from logfm.embeddings.encoder import Counts, LogEncoder, encodable
-from logfm.embeddings.parts import counts_of, parts_of
+from logfm.embeddings.parts import clear_finished, counts_of, parts_of
 from logfm.embeddings.truncation import FIX, TooLong
 from logfm.errors import UserError
 
@@ -44,6 +44,7 @@ _KNOWN_BYTES = 1 << 26
 _HASH = b"logfm.encoder.hash"
 _NAME = b"logfm.encoder.name"
 _READING = b"logfm.encoder.reading"
+_LICENCES = b"logfm.data.licences"
 Input = str | Path
 Known = dict[str, np.ndarray]
 """Vectors of texts, float32 (dim,): in 8 bits a vector moves with its batch, so a text encoded twice would have two."""
@@ -92,11 +93,13 @@ def embed(
         UserError: no events, `out` exists or cannot be written, or unfinished work of other inputs is in the way.
     """
     if out.exists():
+        clear_finished(out)
         raise UserError("the file exists", out, "Choose another --out.")
     check_place(out, inputs)
     fit(encoder, inputs, fit_texts)
     engine = "local" if is_vectors(inputs) else engine
     schema = vector_schema(encoder)
+    schema = schema.with_metadata(schema.metadata | {_LICENCES: orjson.dumps(licences(inputs))})
     with parts_of(out, schema, _key(inputs, encoder, part_rows)) as parts, encoder.counted() as counted:
         if parts.rows:
             say(f"{parts.rows} events were encoded before")
@@ -182,6 +185,15 @@ def vector_schema(encoder: LogEncoder) -> pa.Schema:
 def reading_of(config: EncoderConfig) -> dict[str, Any]:
     """What vectors depend on and an encoder's hash does not tell."""
     return config.model_dump(include={"truncation", "max_tokens", "bf16"})
+
+
+def licences(inputs: Sequence[Input]) -> list[str]:
+    """Licences of the data, sorted, as far as corpora and files of vectors name them."""
+    if is_vectors(inputs):
+        told = pq.read_schema(inputs[0]).metadata.get(_LICENCES)
+        return [] if told is None else list(orjson.loads(told))
+    folders = [Path(given) for given in inputs if (Path(given) / MANIFEST).is_file()]
+    return sorted({licence for folder in folders for licence in read_manifest(folder).licences})
 
 
 def read_before(inputs: Sequence[Input]) -> Counts | None:

@@ -190,3 +190,5 @@ def _quiet() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # A report of many lines on weights that only a training needs.
+    logging.set_verbosity_error()

@@ -30,7 +30,17 @@ from logfm.artifacts import (
     write_atomic,
 )
 from logfm.configs.schema.embeddings import IndexConfig
-from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, is_vectors, read_before, vectors
+from logfm.embeddings.embed import (
+    Input,
+    Seen,
+    check_place,
+    fit,
+    input_hashes,
+    is_vectors,
+    licences,
+    read_before,
+    vectors,
+)
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.parts import sync
@@ -75,7 +85,7 @@ def build(inputs: Sequence[Input], encoder: LogEncoder, out: Path, config: Index
             raise UserError("the input holds no events", ", ".join(map(str, inputs)))
         if isinstance(encoder.backend, TfidfBackend):
             encoder.backend.save(work.path / ENCODER)
-        work.licences.update(_licences(inputs))
+        work.licences.update(licences(inputs))
         work.metrics.update(_metrics([], written, seen.skipped, _cut(inputs, counted)))
     return read_manifest(out, STAGE)
 
@@ -113,7 +123,7 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path 
             update={
                 "outputs": {**manifest.outputs, **files},
                 "inputs": {**manifest.inputs, **hashes},
-                "licences": sorted({*manifest.licences, *_licences(inputs)}),
+                "licences": sorted({*manifest.licences, *licences(inputs)}),
                 "metrics": _metrics(manifest.metrics["segments"], written, seen.skipped, _cut(inputs, counted)),
             }
         )
@@ -212,11 +222,6 @@ def _name(number: int) -> str:
 
 def _file(path: Path) -> File:
     return File(bytes=path.stat().st_size, sha256=file_hash(path))
-
-
-def _licences(inputs: Sequence[Input]) -> list[str]:
-    folders = [Path(given) for given in inputs if (Path(given) / MANIFEST).is_file()]
-    return sorted({licence for folder in folders for licence in read_manifest(folder).licences})
 
 
 def _known(folder: Path, names: Sequence[str]) -> Seen:

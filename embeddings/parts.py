@@ -89,6 +89,21 @@ def parts_of(out: Path, schema: pa.Schema, key: str | None) -> Iterator[Parts]:
         shutil.rmtree(folder)
 
 
+def clear_finished(out: Path) -> None:
+    """Remove the parts of a file that is whole, which a kill in the last moment leaves; not while a process has them."""
+    folder = partial_folder(out)
+    if not folder.is_dir():
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(lock)
+
+
 def counts_of(path: Path) -> Counts | None:
     """What an encoder read for a file that this module wrote; None where the file does not tell."""
     told = (pq.read_metadata(path).metadata or {}).get(_COUNTS)

@@ -30,6 +30,8 @@ ENCODER = "encoder"
 Mode = Literal["vector", "bm25", "hybrid"]
 # Places of each ranking that hybrid search fuses, at least.
 _DEPTH = 100
+# An index is read again, so often at most, where it was changed meanwhile.
+_ATTEMPTS = 5
 # Of the ranking by words, hybrid search takes what scores at least this share of the best: events that share only
 # fragments of an address with the query would otherwise beat the address itself by their place among the vectors.
 _WORDS = 0.7
@@ -79,11 +81,18 @@ class Index:
             UserError: not an index, damaged, the encoder is another or cannot be loaded.
         """
         folder = Path(path)
-        manifest = read_index(folder)
-        names = segments_of(manifest)
-        verify(folder, manifest)
-        encoder = encoder_of(folder, manifest, encoder)
-        return cls(folder, manifest, encoder, [_open(folder, manifest, name) for name in names])
+        for attempt in range(_ATTEMPTS):
+            before = _listed(folder)
+            try:
+                manifest = read_index(folder)
+                verify(folder, manifest)
+                segments = [_open(folder, manifest, name) for name in segments_of(manifest)]
+                break
+            except (UserError, OSError):
+                # The second change since the manifest was read removes what the first one replaced.
+                if attempt + 1 == _ATTEMPTS or _listed(folder) == before:
+                    raise
+        return cls(folder, manifest, encoder_of(folder, manifest, encoder), segments)
 
     @property
     def events(self) -> int:
@@ -262,6 +271,11 @@ def read_index(folder: Path) -> Manifest:
     if not whole:
         raise UserError("damaged index: the manifest is not whole", folder / MANIFEST, "Build the index again.")
     return manifest
+
+
+def _listed(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    return path.read_bytes() if path.is_file() else b""
 
 
 def segments_of(manifest: Manifest) -> list[str]:

@@ -125,7 +125,9 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
 def _session(runtime: Any, path: Path) -> Any:
     options = runtime.SessionOptions()
     # As torch reads it; ONNX Runtime's own default is one thread a core. It does not know this variable.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
+    # OpenMP allows a list, one number for each depth of nesting.
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
     providers = [
         one for one in ("CUDAExecutionProvider", "CPUExecutionProvider") if one in runtime.get_available_providers()
     ]

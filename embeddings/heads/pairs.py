@@ -10,7 +10,8 @@ _BLOCK = 1 << 24
 _SAMPLE = 1 << 20
 # A sample's quantile of 10,000 hits is off by 1 % (one standard deviation): this margin is five of them.
 _MARGIN = 1.05
-_MOST = 1 << 27
+# Edges of a graph: with both directions and what sorts them, about 3 GB.
+_MOST = 1 << 25
 
 
 def squared(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -283,6 +283,12 @@ def test_auto_takes_integers_where_they_are_and_still_explains(tmp_path, encoder
     assert LogEncoder.load(folder).hash == LogEncoder.load(folder, backend="torch").hash
 
 
+@pytest.mark.parametrize("threads", ["2,1", "", " 1 ", "many"])
+def test_a_number_of_threads_as_openmp_takes_it(folder, monkeypatch, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert LogEncoder.load(folder, backend="onnx").encode(["a"]).shape == (1, 32)
+
+
 def test_onnx_loads_no_torch(folder):
     script = (
         "import sys; from logfm.embeddings import LogEncoder\n"

@@ -1,5 +1,6 @@
 """LogEncoder: URIs, input checks, equal texts, order, truncation, threads."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -164,6 +165,19 @@ def test_hf_is_the_mean_over_tokens(minilm_folder, minilm, tmp_path):
     build([log], minilm, tmp_path / "index")
     with pytest.raises(UserError, match="built with another encoder"):
         search(tmp_path / "index", lines[0], encoder=f"hf:{minilm_folder}")
+
+
+def test_a_model_with_other_weights_in_its_file_opens_in_silence(encoder_folder, tmp_path, capfd):
+    from safetensors.numpy import load_file, save_file
+    from transformers.utils import logging
+
+    folder = tmp_path / "model"
+    shutil.copytree(encoder_folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"head.bias": np.ones(3)}, folder / "model.safetensors", {"format": "pt"})
+    logging.set_verbosity_warning()
+    LogEncoder.load(f"hf:{folder}")
+    assert capfd.readouterr().err == ""
 
 
 def test_lone_surrogates_do_not_crash(minilm, ours):

@@ -44,6 +44,15 @@ def test_an_address_by_words_and_by_both(index):
         run("search", index, "a", "--mode", "words")
 
 
+def test_a_hybrid_ranking_shows_places(index):
+    line = log_lines(200)[77]
+    for options, words in (((), " rank "), (("--mode", "vector"), "score ")):
+        rows = run("search", index, line, "-k", 3, *options).stdout.splitlines()
+        assert rows[0].startswith(words.strip())
+        first = [row.split()[0] for row in rows if " 2026-" in row or f" {line[:6]}" in row]
+        assert first[:3] == ["1", "2", "3"] if not options else first[0] == "1.000"
+
+
 def test_a_time_range(index):
     year = hits(index, "session", "-k", 1)[0]["timestamp"][:4]
     found = hits(index, "session", "-k", 500, "--since", f"{year}-01-05T10:01", "--until", f"{year}-01-05T10:02")
