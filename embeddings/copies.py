@@ -25,10 +25,10 @@ def nodes_of(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = firsts[places.reshape(-1)]
     repeated = np.flatnonzero(first != np.arange(rows))
     for start in range(0, len(repeated), _CHUNK):
-        part = repeated[start : start + _CHUNK]
+        some = repeated[start : start + _CHUNK]
         # Two vectors may share a mark by chance.
-        other = (vectors[part] != vectors[first[part]]).any(axis=1)
-        first[part[other]] = part[other]
+        other = some[(vectors[some] != vectors[first[some]]).any(axis=1)]
+        first[other] = other
     starts, nodes = np.unique(first, return_inverse=True)
     return nodes.reshape(-1).astype(np.int32), starts
 

@@ -90,7 +90,7 @@ def parts_of(out: Path, schema: pa.Schema, key: str | None) -> Iterator[Parts]:
 
 
 def clear_finished(out: Path) -> None:
-    """Remove the parts of a file that is whole, which a kill in the last moment leaves; not while a process has them."""
+    """Remove the parts of a file that is whole, which a kill in the last moment leaves; not those of a live process."""
     folder = partial_folder(out)
     if not folder.is_dir():
         return

@@ -219,3 +219,6 @@ class ServeConfig(Config):
 
     most_texts: int = Field(default=2048, ge=1)
     """Texts of one request for vectors."""
+
+    most_characters: int = Field(default=1 << 20, ge=1)
+    """Characters of one text: with `--truncation chunk` all of them are read."""

@@ -130,3 +130,16 @@ def test_the_server_tells_cuts(encoder_folder, letters):
         assert answer.json()["cut"] == 1
     assert encoder.counts.cut == 2
     assert TestClient(application(letters)).post("/v1/embeddings", json={"input": "a"}).json()["cut"] is None
+
+
+def test_the_server_reads_no_text_without_end(encoder_folder):
+    from fastapi.testclient import TestClient
+
+    from logfm.configs.schema.embeddings import ServeConfig
+    from logfm.embeddings.serving import application
+
+    client = TestClient(application(LogEncoder.load(encoder_folder), None, ServeConfig(most_characters=100)))
+    for path, body in (("embeddings", {"input": ["a", "b" * 101]}), ("explain", {"text": "b" * 101})):
+        answer = client.post(f"/v1/{path}", json=body)
+        assert answer.status_code == 400
+        assert "a text may have 100 characters: one has 101" in answer.json()["error"]["message"]
