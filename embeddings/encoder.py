@@ -30,9 +30,9 @@ _SCHEMES = {
 _OURS = ("backend", "layers", "pooling", "bf16")
 _UNUSED = {
     "foreign": _OURS,
-    "tfidf": (*_OURS, "max_tokens"),
-    "custom": (*_OURS, "max_tokens", "truncation"),
-    "remote": (*_OURS, "max_tokens", "truncation"),
+    "tfidf": (*_OURS, "device", "max_tokens"),
+    "custom": (*_OURS, "device", "max_tokens", "truncation"),
+    "remote": (*_OURS, "device", "max_tokens", "truncation"),
 }
 _FORMS = "An encoder is a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
 
@@ -109,8 +109,10 @@ class LogEncoder:
         layers: str | int | None = None,
         pooling: str | None = None,
         truncation: str | None = None,
+        bf16: bool | None = None,
+        device: str | None = None,
     ) -> "LogEncoder":
-        """Open an encoder; the last four stand for the fields of `config` of their names. The `config` of what is
+        """Open an encoder; all that follows `config` stands for its fields of the same names. The `config` of what is
         opened names the backend that runs, never `auto`, where an encoder folder was given.
 
         `uri` is `nano` (the one that ships), a folder (exported by `logfm pretrain`), `st:NAME_OR_PATH`
@@ -120,7 +122,8 @@ class LogEncoder:
         Raises:
             UserError: no such encoder, a damaged one, an option that it does not have, or a package that is missing.
         """
-        given = {"backend": backend, "layers": layers, "pooling": pooling, "truncation": truncation}
+        given = {"backend": backend, "layers": layers, "pooling": pooling, "truncation": truncation,
+                 "bf16": bf16, "device": device}  # fmt: skip
         config = _with_options(config or EncoderConfig(), given)
         name = str(uri)
         scheme = next((prefix for prefix in _SCHEMES if name.startswith(prefix)), None)
@@ -251,7 +254,9 @@ def checked(texts: Sequence[str]) -> list[str]:
 
 
 def _with_options(config: EncoderConfig, given: Mapping[str, object]) -> EncoderConfig:
-    changed = {key: str(value) for key, value in given.items() if value is not None}
+    changed = {
+        key: value if isinstance(value, bool) else str(value) for key, value in given.items() if value is not None
+    }
     return parse(EncoderConfig, config.dump() | changed, "the encoder") if changed else config
 
 
@@ -263,7 +268,8 @@ def _refuse_options(uri: str, config: EncoderConfig, unused: Sequence[str]) -> N
             fix = "Leave it out."
             if option in ("truncation", "max_tokens"):
                 raise UserError(f"this encoder cuts texts by its own rule, without the option {option}", uri, fix)
-            raise UserError(f"the option {option} is for encoder folders of logfm", uri, fix)
+            kinds = "encoder folders, st: and hf:" if option == "device" else "encoder folders of logfm"
+            raise UserError(f"the option {option} is for {kinds}", uri, fix)
     if config.bf16 and config.backend.startswith("onnx"):
         raise UserError("bf16 is for the backend torch", config.backend, "Leave one of the two out.")
 

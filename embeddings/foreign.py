@@ -10,6 +10,7 @@ import numpy as np
 
 from logfm.artifacts import digest, file_hash
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.embeddings.backends import torch_device
 from logfm.embeddings.encoder import encodable
 from logfm.embeddings.truncation import batches, pieces, pool
 from logfm.errors import UserError
@@ -90,11 +91,16 @@ def open_sentence_transformer(uri: str, config: EncoderConfig) -> ForeignBackend
         UserError: no such model, or the package is missing.
     """
     library = require("sentence_transformers", "st")
+    device = torch_device(config)
     folder = model_folder(uri.removeprefix("st:"))
     _quiet()
     try:
         model = library.SentenceTransformer(
-            str(folder), trust_remote_code=False, local_files_only=True, model_kwargs={"use_safetensors": True}
+            str(folder),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
         )
         dim = int(model.get_embedding_dimension())
     except Exception as error:
@@ -128,7 +134,7 @@ def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
     except Exception as error:
         raise UserError(f"cannot open the model ({type(error).__name__})", uri) from error
     _fast(tokenizer, uri)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device(config)
     model.to(device)
 
     def forward(texts: list[str]) -> np.ndarray:

@@ -72,7 +72,8 @@ def build(inputs: Sequence[Input], encoder: LogEncoder, out: Path, config: Index
     settings = {
         "index": config.dump(),
         "encoder": {"name": encoder.name, "hash": encoder.hash, "dim": encoder.dim},
-        "reading": encoder.config.dump(),
+        # Where it was computed is no part of what an index is, and another machine may have no GPU.
+        "reading": encoder.config.model_copy(update={"device": "auto"}).dump(),
     }
     done = finished(out, stage_key(STAGE, settings, config.seed, hashes))
     if done is not None:

@@ -37,6 +37,9 @@ class EncoderConfig(Config):
     bf16: bool = False
     """Products in bfloat16 (encoders trained by logfm): about twice as fast where the processor has them."""
 
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where an encoder folder, `st:` or `hf:` is computed; auto: on a GPU where there is one."""
+
     tfidf_dim: int = Field(default=256, ge=1)
     """Dimensions that TF-IDF is reduced to."""
 

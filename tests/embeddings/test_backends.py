@@ -192,6 +192,32 @@ def test_what_an_encoder_cannot_do_is_refused(uri, options):
         LogEncoder.load(uri, EncoderConfig(**options))
 
 
+def test_bf16_and_the_device_are_chosen(folder, minilm_folder, monkeypatch, letters):
+    import torch
+
+    assert LogEncoder.load(folder, bf16=True).config.backend == "torch"
+    assert LogEncoder.load(folder, bf16=True).backend.runner.pretrained.bf16
+    monkeypatch.setattr("logfm.embeddings.backends.which", lambda _: "/usr/bin/nvidia-smi")
+    assert LogEncoder.load(folder, device="cpu").config.backend == "onnx-int8"  # beside a GPU
+    for uri in (folder, f"st:{minilm_folder}", f"hf:{minilm_folder}"):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(UserError, match="torch finds no GPU here"):
+            LogEncoder.load(uri, device="cuda")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        options = {"backend": "torch"} if uri == folder else {}
+        assert LogEncoder.load(uri, device="cpu", **options).encode(["a"]).shape[0] == 1
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(UserError, match="ONNX Runtime finds no GPU here"):
+        LogEncoder.load(folder, backend="onnx", device="cuda")
+    with pytest.raises(UserError, match="the option device is for encoder folders, st: and hf:"):
+        LogEncoder.load("py:letters_module:encoder", device="cpu")
+
+
+def test_an_index_does_not_remember_a_device(folder, tmp_path):
+    log = write_log(tmp_path / "app.log", log_lines(5))
+    assert build([log], LogEncoder.load(folder, device="cpu"), tmp_path / "i").config["reading"]["device"] == "auto"
+
+
 def test_a_folder_without_a_graph_says_how_to_write_it(encoder_folder):
     with pytest.raises(UserError, match=r"no model\.onnx .*logfm export CHECKPOINT --onnx"):
         LogEncoder.load(encoder_folder, backend="onnx")

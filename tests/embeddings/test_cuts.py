@@ -65,6 +65,18 @@ def test_a_file_of_vectors_says_how_it_was_read(tmp_path, encoder_folder, log):
     assert counts_of(tmp_path / "copy.parquet") == found
 
 
+def test_bf16_from_the_command_line(tmp_path, encoder_folder, log, capsys):
+    arguments = ["embed", log, "--encoder", str(encoder_folder), "--out"]
+    assert main([*arguments, str(tmp_path / "one.parquet"), "--bf16", "--device", "cpu"]) == 0
+    assert main([*arguments, str(tmp_path / "two.parquet")]) == 0
+    one, two = (np.stack(pq.read_table(tmp_path / f"{name}.parquet")["vector"].to_numpy()) for name in ("one", "two"))
+    assert 0 < np.abs(one - two).max() < 0.1
+    with pytest.raises(UserError, match="the vectors were made with .*bf16 True"):
+        build([tmp_path / "one.parquet"], LogEncoder.load(encoder_folder), tmp_path / "index")
+    assert main([*arguments, str(tmp_path / "three.parquet"), "--device", "tpu"]) == 2
+    assert "--device" in capsys.readouterr().err
+
+
 def test_a_file_of_an_earlier_version_is_read(tmp_path, encoder_folder, log):
     encoder, file = LogEncoder.load(encoder_folder), tmp_path / "vectors.parquet"
     embed([log], encoder, file)
