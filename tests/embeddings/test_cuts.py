@@ -71,7 +71,7 @@ def test_bf16_from_the_command_line(tmp_path, encoder_folder, log, capsys):
     assert main([*arguments, str(tmp_path / "two.parquet")]) == 0
     one, two = (np.stack(pq.read_table(tmp_path / f"{name}.parquet")["vector"].to_numpy()) for name in ("one", "two"))
     assert 0 < np.abs(one - two).max() < 0.1
-    with pytest.raises(UserError, match="the vectors were made with .*bf16 True"):
+    with pytest.raises(UserError, match=r"the vectors were made with .*bf16 True"):
         build([tmp_path / "one.parquet"], LogEncoder.load(encoder_folder), tmp_path / "index")
     assert main([*arguments, str(tmp_path / "three.parquet"), "--device", "tpu"]) == 2
     assert "--device" in capsys.readouterr().err
