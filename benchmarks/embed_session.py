@@ -4,9 +4,9 @@
 
 DATA is a folder of public logs. Sessions are 500 lines of linux_auth that differ, 500 consecutive ones as they came,
 which is a real stream, and the same without their headers (time, host, process), which no command of logfm cuts off:
-what a caller who does so gains. The head is the distance to the nearest of 5,000 other lines of the file, stripped where the
-session is (what `logfm detect --baseline` does), which is fitted before the clock starts. AMAN
-(the LogAtlas paper) takes 0.2 to 0.5 s a session on an RTX 3080 and 10 to 50 dollars a day.
+what a caller who does so gains. The head is the distance to the nearest of 5,000 other lines of the file, stripped
+where the session is (what `logfm detect --baseline` does), which is fitted before the clock starts. AMAN (the
+LogAtlas paper) takes 0.2 to 0.5 s a session on an RTX 3080 and 10 to 50 dollars a day.
 """
 
 import argparse

@@ -2,11 +2,10 @@
 
     OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 python -m benchmarks.embed_speed DATA ENCODER
 
-DATA is a folder of public logs. Unique syslog lines, unique JSON events, and two streams with the repetitions that they
-came with: requests to a web server, and syslog lines; and what repeats in those once their headers are cut off, which no
-command does. Rounds alternate, a
-ratio is the median over rounds. The clock is CPU time of the process, all threads together (`--clock wall` for time
-that passes): on a machine with other work, only that repeats.
+DATA is a folder of public logs. Unique syslog lines, unique JSON events, and two streams with the repetitions that
+they came with: requests to a web server, and syslog lines; and what repeats in those once their headers are cut off,
+which no command does. Rounds alternate, a ratio is the median over rounds. The clock is CPU time of the process, all
+threads together (`--clock wall` for time that passes): on a machine with other work, only that repeats.
 """
 
 import argparse
