@@ -106,7 +106,7 @@ def fitted(baseline: np.ndarray, config: DetectConfig | None = None) -> Callable
         raise UserError("conad judges all events in one graph", fix="Use detect, with the baseline each time.")
     if config.method in (None, NEAREST):
         _need_two(baseline)
-        return Baseline.of(baseline, config.contamination).score
+        return Baseline.of(baseline, config.contamination, config.seed).score
     return _detector(baseline, config.method, config)
 
 
@@ -177,7 +177,7 @@ def find(
     top, counts = first_of_equal(scored.scores, events["text"].to_pylist(), config.top)
     numbers = {events["text"][row].as_py(): number for number, row in enumerate(top)}
     same = np.array([numbers.get(text, -1) for text in normal_events["text"].to_pylist()])
-    nearest = _nearest(normalised(vectors[top]), normal_vectors, scored.fitted <= scored.threshold, same)
+    nearest = _nearest(normalised(vectors[top]), normal_vectors, ~(scored.fitted > scored.threshold), same)
     findings = []
     for row, normal in zip(top, nearest, strict=True):
         record = events.slice(row, 1).to_pylist()[0]

@@ -30,18 +30,18 @@ def blocks(rows: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-def nearest(queries: np.ndarray, vectors: np.ndarray, skip_self: bool = False) -> np.ndarray:
+def nearest(queries: np.ndarray, vectors: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
     """Distance of each query to its nearest vector, float64 (queries,).
 
-    With `skip_self`, the queries are the vectors and each one's nearest other is meant.
+    With `own`, int64 (queries,), each query is the vector of that row, and its nearest other is meant.
     """
     found = np.empty(len(queries), dtype=np.float64)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     for part in blocks(len(queries), len(vectors)):
         mine = np.asarray(queries[part], dtype=np.float32)
         distances = squared(mine, vectors)
-        if skip_self:
-            distances[np.arange(len(distances)), np.arange(part.start, part.stop)] = np.inf
+        if own is not None:
+            distances[np.arange(len(distances)), own[part]] = np.inf
         # A difference of products is off by the square root of float32's precision where two vectors are equal.
         found[part] = np.linalg.norm(mine - vectors[distances.argmin(axis=1)], axis=1)
     return found

@@ -69,4 +69,4 @@ def test_nearest_is_the_exact_distance(monkeypatch):
     assert np.allclose(nearest(others, vectors), exact, atol=1e-4)
     own = all_distances(vectors)
     np.fill_diagonal(own, np.inf)
-    assert np.allclose(nearest(vectors, vectors, skip_self=True), own.min(axis=1), atol=1e-4)
+    assert np.allclose(nearest(vectors[7:80], vectors, np.arange(7, 80)), own.min(axis=1)[7:80], atol=1e-4)
