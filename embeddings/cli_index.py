@@ -90,6 +90,17 @@ def index_delete(
         emit_json({"index": str(index), "deleted": before - metrics["events"], **metrics})
 
 
+@index_app.command("compact")
+def index_compact(
+    index: Annotated[Path, typer.Option("--index", help="Folder of the index.")],
+    as_json: Json = False,
+) -> None:
+    """Make one segment of all, without what was deleted; the old files go when it is given again."""
+    from logfm.embeddings.index import compact
+
+    _tell_index(index, compact(index), as_json)
+
+
 def search_command(
     index: Annotated[Path, typer.Argument(help="Folder of the index.")],
     query: Annotated[str, typer.Argument(help="A log line, or words.")],

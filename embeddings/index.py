@@ -45,12 +45,12 @@ from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.parts import sync
 from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, read_index, search, segments_of, verify
-from logfm.embeddings.segments import DELETED, EVENTS, FAISS, Segment, deleted, deleted_file, write_segment
+from logfm.embeddings.segments import DELETED, EVENTS, FAISS, Segment, deleted, deleted_file, stored, write_segment
 from logfm.embeddings.tfidf import TfidfBackend
 from logfm.errors import UserError
 from logfm.extras import require
 
-__all__ = ["Hit", "Index", "add", "build", "delete", "search"]
+__all__ = ["Hit", "Index", "add", "build", "compact", "delete", "search"]
 
 _ADDING = ".adding"
 
@@ -135,8 +135,8 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path 
 def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> Manifest:
     """Delete the events that meet an SQL condition (as `Index.search` takes it) or have one of the event_ids.
 
-    No search finds them from then on, and `add` does not bring them back; their text stays on the disk until the
-    index is built again. Killed at any moment, the index answers as before and the same command completes it.
+    No search finds them from then on, and `add` does not bring them back; their text stays on the disk until
+    `compact`. Killed at any moment, the index answers as before and the same command completes it.
     Returns the new manifest.
 
     Raises:
@@ -168,6 +168,42 @@ def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> M
             segments.append({**segment, "deleted": int(after.sum())})
         metrics = {**manifest.metrics, "events": _live(segments), "segments": segments}
         updated = manifest.model_copy(update={"outputs": outputs, "metrics": metrics})
+        write_atomic(folder / MANIFEST, updated.model_dump_json(indent=1).encode())
+    return updated
+
+
+def compact(folder: Path) -> Manifest:
+    """Make one segment of all, without the events that were deleted; returns the new manifest. Nothing is encoded.
+
+    Searches are faster after many additions. The old files, and with them the text of what was deleted, are removed by
+    the next change, or by calling this again: readers may still have them open. What was deleted is forgotten: `add`
+    takes it again. Killed at any moment, the index answers as before and the same command completes it.
+
+    Raises:
+        UserError: not an index, a damaged one, all is deleted, or another process is changing it.
+    """
+    folder = Path(folder)
+    read_index(folder)
+    with _locked(folder):
+        manifest = read_index(folder)
+        names = segments_of(manifest)
+        verify(folder, manifest)
+        _clean(folder, manifest, names)
+        if len(names) == 1 and deleted_file(manifest, names[0]) is None:
+            return manifest
+        config = IndexConfig.model_validate(manifest.config["index"])
+        dim = int(manifest.config["encoder"]["dim"])
+        new = _name(1 + max(int(name.rpartition("-")[2]) for name in names))
+        stream = (batch for name in names for batch in stored(folder / name, deleted(folder, manifest, name)))
+        written = write_segment(folder / _ADDING, stream, dim, config, small=True)
+        if written is None:
+            raise UserError("every event of the index is deleted", folder, "Delete the folder.")
+        (folder / _ADDING).replace(folder / new)
+        sync(folder)
+        others = {name: file for name, file in manifest.outputs.items() if not name.startswith("segment-")}
+        files = {f"{new}/{path.name}": _file(path) for path in sorted((folder / new).iterdir())}
+        metrics = _metrics([], written, 0, manifest.metrics.get("cut"))
+        updated = manifest.model_copy(update={"outputs": {**others, **files}, "metrics": metrics})
         write_atomic(folder / MANIFEST, updated.model_dump_json(indent=1).encode())
     return updated
 

@@ -111,6 +111,14 @@ class Vectors:
                 filled += len(mine)
         return best, rows
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows, float32 (rows, dim)."""
+        if self.exact is not None:
+            return np.array(self.exact[rows])
+        numbers = rows if self.nodes is None else self.nodes[rows]
+        found: np.ndarray = self.index.reconstruct_batch(np.asarray(numbers, dtype=np.int64))
+        return found
+
     def different(self, queries: np.ndarray, k: int, allowed: Allowed | None) -> tuple[np.ndarray, np.ndarray]:
         """`nearest` among the different vectors: their numbers in the index; `allowed` is over those."""
         top = min(k, int(self.index.ntotal) if allowed is None else allowed.count)

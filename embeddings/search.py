@@ -86,7 +86,8 @@ class Index:
             try:
                 manifest = read_index(folder)
                 verify(folder, manifest)
-                segments = [_open(folder, manifest, name) for name in segments_of(manifest)]
+                names = segments_of(manifest)
+                segments = [_open(folder, manifest, name, len(names)) for name in names]
                 break
             except (UserError, OSError):
                 # The second change since the manifest was read removes what the first one replaced.
@@ -355,13 +356,13 @@ def _check(k: int, mode: str) -> int:
     return int(k)
 
 
-def _open(folder: Path, manifest: Manifest, name: str) -> _Segment:
+def _open(folder: Path, manifest: Manifest, name: str, segments: int) -> _Segment:
     vectors = Vectors.open(folder / name / FAISS)
     has_words = any(listed.startswith(f"{name}/{bm25.PREFIX}") for listed in manifest.outputs)
     gone = deleted(folder, manifest, name)
     return _Segment(
         vectors=vectors,
-        sidecar=Sidecar(folder / name / EVENTS),
+        sidecar=Sidecar(folder / name / EVENTS, segments),
         words=bm25.Words.open(folder / name, vectors.rows) if has_words else None,
         alive=None if gone is None else Allowed(~gone),
     )

@@ -3,7 +3,7 @@ their words for BM25."""
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,6 +82,20 @@ def write_segment(
     for path in (*folder.iterdir(), folder):
         sync(path)
     return Segment(rows, kind, recall)
+
+
+def stored(folder: Path, gone: np.ndarray | None) -> Iterator[pa.RecordBatch]:
+    """The events of a segment with their vectors, without the rows that are `gone` (bool (rows,))."""
+    opened = Vectors.open(folder / FAISS)
+    first = 0
+    for batch in pq.ParquetFile(folder / EVENTS).iter_batches(batch_size=_GROUP):
+        rows = np.arange(first, first + batch.num_rows)
+        first += batch.num_rows
+        kept = np.arange(len(rows)) if gone is None else np.flatnonzero(~gone[rows])
+        if len(kept):
+            flat = pa.array(opened.take(rows[kept]).ravel(), pa.float32())
+            vectors = pa.FixedSizeListArray.from_arrays(flat, opened.index.d)
+            yield batch.take(pa.array(kept)).drop_columns(["row"]).append_column("vector", vectors)
 
 
 def choose(rows: int, config: IndexConfig, small: bool = False) -> Kind:

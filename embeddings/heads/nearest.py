@@ -53,9 +53,8 @@ class Baseline:
         directions = _directions(vectors)
         nodes, firsts = nodes_of(directions)
         if len(firsts) * len(self.directions) > _MANY:
-            say(
-                f"{len(firsts)} different events against {len(self.directions)}: this takes a while; sample the baseline"
-            )
+            sizes = f"{len(firsts)} different events against {len(self.directions)}"
+            say(f"{sizes}: this takes a while; a sample of the baseline takes less")
         found = nearest(directions[firsts], self.directions)[nodes]
         told = self.fitted[~np.isnan(self.fitted)]
         return replace(against(found, told, self.contamination), fitted=self.fitted)

@@ -60,7 +60,7 @@ def test_a_head_scores_a_session(encoder):
 def test_the_commands_of_the_guide_run(encoder, tmp_path, monkeypatch, capsys):
     page = (Path(__file__).parents[2] / "docs" / "search-and-detection.md").read_text()
     commands = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
-    assert len(commands) == 12
+    assert len(commands) == 13
     monkeypatch.chdir(tmp_path)
     write_log(tmp_path / "last-week.log", log_lines(60))
     write_log(tmp_path / "today.log", [*log_lines(40, seed=1), "Jan  5 10:00:00 host1 kernel: Out of memory"])
