@@ -56,17 +56,20 @@ def embed_command(
         emit_json({"out": str(out), "events": rows, "dim": loaded.dim, "cut": cut})
 
 
+_Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="nearest (what is new; the default with --baseline), conad, lanobert, logbert, or a detector of "
+        "PyOD: iforest (the default without), knn, ecod, ...",
+    ),
+]
+
+
 def detect_command(
     inputs: Inputs,
     encoder: EncoderUri = "nano",
-    method: Annotated[
-        str | None,
-        typer.Option(
-            "--method",
-            help="nearest (what is new; the default with --baseline), conad, lanobert, logbert, or a detector of "
-            "PyOD: iforest (the default without), knn, ecod, ...",
-        ),
-    ] = None,
+    method: _Method = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option("--baseline", help="Normal events to compare with, such as last week's. Repeatable."),
@@ -91,8 +94,7 @@ def detect_command(
     from logfm.console import emit_json, say, stdout
     from logfm.embeddings.detect import find
 
-    options = {"method": method, "top": top, "contamination": contamination}
-    config = parse(DetectConfig, options, "logfm detect")
+    config = parse(DetectConfig, {"method": method, "top": top, "contamination": contamination}, "logfm detect")
     loaded = load(encoder, truncation, backend=backend, layers=layers, pooling=pooling, bf16=bf16, device=device)
     found = find(inputs, loaded, config, baseline)
     tell_cuts(loaded)
@@ -104,8 +106,8 @@ def detect_command(
         nearest = finding.nearest_normal
         below = f"nearest normal ({nearest.score:.2f}): {nearest.text}" if nearest else "no normal event"
         tokens = " ".join(f"{token.token} {token.nats:.1f}" for token in finding.surprising)
-        place = f"{finding.file}:{finding.offset}"
-        table.add_row(f"{finding.score:.4f}", str(finding.count), cell(finding.text, place, below), cell(tokens))
+        event = cell(finding.text, f"{finding.file}:{finding.offset}", below)
+        table.add_row(f"{finding.score:.4f}", str(finding.count), event, cell(tokens))
     stdout.print(table)
     say(f"{found.above_threshold} of {found.events} events lie above the threshold {found.threshold:.3g}")
 
