@@ -31,7 +31,7 @@ _CHUNK = 16_384
 
 @dataclass(frozen=True)
 class Normal:
-    """The nearest event that lies below the threshold; `score` is the cosine to it."""
+    """The nearest event of another text that lies below the threshold; `score` is the cosine to it."""
 
     score: float
     event_id: str
@@ -106,7 +106,7 @@ def fitted(baseline: np.ndarray, config: DetectConfig | None = None) -> Callable
         raise UserError("conad judges all events in one graph", fix="Use detect, with the baseline each time.")
     if config.method in (None, NEAREST):
         _need_two(baseline)
-        return Baseline.of(baseline, config.contamination).score
+        return Baseline.of(baseline, config.contamination, config.seed).score
     return _detector(baseline, config.method, config)
 
 
@@ -167,14 +167,17 @@ def find(
     if config.method == LANOBERT:
         _ = encoder.pretrained  # another encoder is refused before anything is read
     embed.fit(encoder, baseline or inputs, config.fit_texts)
-    events, vectors = read_all(inputs, encoder)
-    normal_events, normal_vectors = (events, vectors) if not baseline else read_all(baseline, encoder)
+    known: embed.Known = {}
+    events, vectors = read_all(inputs, encoder, known)
+    normal_events, normal_vectors = (events, vectors) if not baseline else read_all(baseline, encoder, known)
     if config.method in OF_EVENTS:
         scored = _score_events(events, normal_events if baseline else None, encoder, config)
     else:
         scored = detect(vectors, config, normal_vectors if baseline else None)
     top, counts = first_of_equal(scored.scores, events["text"].to_pylist(), config.top)
-    nearest = _nearest(normalised(vectors[top]), normal_vectors, scored.fitted <= scored.threshold)
+    numbers = {events["text"][row].as_py(): number for number, row in enumerate(top)}
+    same = np.array([numbers.get(text, -1) for text in normal_events["text"].to_pylist()])
+    nearest = _nearest(normalised(vectors[top]), normal_vectors, ~(scored.fitted > scored.threshold), same)
     findings = []
     for row, normal in zip(top, nearest, strict=True):
         record = events.slice(row, 1).to_pylist()[0]
@@ -214,21 +217,24 @@ def _no_baseline() -> UserError:
 _EVENT = ("event_id", "text", "source", "file", "offset", "timestamp", "host")
 
 
-def _nearest(queries: np.ndarray, vectors: np.ndarray, allowed: np.ndarray) -> list[tuple[float, int] | None]:
-    """Cosine and row of the nearest allowed vector of each query; None where none is allowed."""
+def _nearest(
+    queries: np.ndarray, vectors: np.ndarray, allowed: np.ndarray, same: np.ndarray
+) -> list[tuple[float, int] | None]:
+    """Cosine and row of the nearest allowed vector of each query; None where none is allowed. `same` is the query whose
+    own text a row has, which is no answer to it, or -1."""
     rows = np.flatnonzero(allowed)
-    if not len(rows):
-        return [None] * len(queries)
     best = np.full(len(queries), -np.inf)
     found = np.zeros(len(queries), dtype=np.int64)
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
         cosines = queries @ normalised(vectors[part]).T
+        own = np.flatnonzero(same[part] >= 0)
+        cosines[same[part[own]], own] = -np.inf
         nearest = cosines.argmax(axis=1)
         score = cosines[np.arange(len(queries)), nearest]
         better = score > best
         best[better], found[better] = score[better], part[nearest[better]]
-    return [(float(score), int(row)) for score, row in zip(best, found, strict=True)]
+    return [(float(score), int(row)) if score > -np.inf else None for score, row in zip(best, found, strict=True)]
 
 
 def _normal(events: pa.Table, score: float, row: int) -> Normal:

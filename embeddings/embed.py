@@ -5,19 +5,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logfm.artifacts import MANIFEST, digest, file_hash, read_manifest
+from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.console import progress, say
 from logfm.corpus.discover import STDIN
 from logfm.corpus.events import SCHEMA
 from logfm.corpus.workers import Engine
-from logfm.embeddings.encoder import LogEncoder
-from logfm.embeddings.parts import parts_of
+from logfm.embeddings.encoder import Counts, LogEncoder, encodable
+from logfm.embeddings.parts import clear_finished, counts_of, parts_of
+from logfm.embeddings.truncation import FIX, TooLong
 from logfm.errors import UserError
 
 KEYS = (
@@ -36,9 +39,15 @@ KEYS = (
 """Columns of an event that travel with its vector."""
 PART_ROWS = 65_536
 """Events that are encoded again at most after a kill."""
+# Bytes of vectors that are remembered while a stream is encoded, so that a line that fills it is encoded once.
+_KNOWN_BYTES = 1 << 26
 _HASH = b"logfm.encoder.hash"
 _NAME = b"logfm.encoder.name"
+_READING = b"logfm.encoder.reading"
+_LICENCES = b"logfm.data.licences"
 Input = str | Path
+Known = dict[str, np.ndarray]
+"""Vectors of texts, float32 (dim,): in 8 bits a vector moves with its batch, so a text encoded twice would have two."""
 
 
 @dataclass
@@ -72,8 +81,9 @@ def embed(
 ) -> int:
     """Write the events of any input with their vectors to one Parquet file; it appears whole or not at all.
 
-    Columns: KEYS, and `vector` (fixed_size_list<float32>[dim]). The encoder's name and hash are in the schema's
-    metadata. tfidf is fitted on the first `fit_texts` texts. `engine` "ray" encodes on `workers` of a Ray cluster (see
+    Columns: KEYS, and `vector` (fixed_size_list<float32>[dim]). The encoder's name, hash and truncation are in the
+    schema's metadata; what it has read and cut is in the file's and in `encoder.counts`, a killed run's part included.
+    tfidf is fitted on the first `fit_texts` texts. `engine` "ray" encodes on `workers` of a Ray cluster (see
     `on_ray.encode_on_ray`); the file is the same. Returns the number of events.
 
     Parts of `part_rows` events, rounded up to a batch, are on the disk as soon as they are encoded. After a kill or an
@@ -83,25 +93,28 @@ def embed(
         UserError: no events, `out` exists or cannot be written, or unfinished work of other inputs is in the way.
     """
     if out.exists():
+        clear_finished(out)
         raise UserError("the file exists", out, "Choose another --out.")
     check_place(out, inputs)
     fit(encoder, inputs, fit_texts)
     engine = "local" if is_vectors(inputs) else engine
     schema = vector_schema(encoder)
-    with parts_of(out, schema, _key(inputs, encoder, part_rows)) as parts:
+    schema = schema.with_metadata(schema.metadata | {_LICENCES: orjson.dumps(licences(inputs))})
+    with parts_of(out, schema, _key(inputs, encoder, part_rows)) as parts, encoder.counted() as counted:
         if parts.rows:
             say(f"{parts.rows} events were encoded before")
+        counted.counts.add(parts.counts if parts.rows else read_before(inputs) or Counts())
         with progress("events") as advance:
             advance(parts.rows)
             part: list[pa.RecordBatch] = []
-            for batch in _encoded(_after(_batches(inputs, encoder), parts.rows), encoder, engine, workers):
+            for batch in _encoded(_after(_batches(inputs, encoder), parts.rows), counted, engine, workers):
                 part.append(batch)
                 advance(batch.num_rows)
                 if sum(one.num_rows for one in part) >= part_rows:
-                    parts.write(part)
+                    parts.write(part, counted.counts)
                     part = []
         if part:
-            parts.write(part)
+            parts.write(part, counted.counts)
         if not parts.rows:
             raise UserError("the input holds no events", ", ".join(map(str, inputs)))
         parts.merge(out)
@@ -119,28 +132,73 @@ def known_engine(name: str) -> Engine:
     return cast("Engine", name)
 
 
-def vectors(inputs: Sequence[Input], encoder: LogEncoder, seen: Seen | None = None) -> Iterator[pa.RecordBatch]:
+def vectors(
+    inputs: Sequence[Input], encoder: LogEncoder, seen: Seen | None = None, known: Known | None = None
+) -> Iterator[pa.RecordBatch]:
     """Stream events with vectors (`vector_schema`); a file that `embed` wrote is read instead of encoded again.
 
-    With `seen`, events that it has taken before are left out, and not encoded.
+    With `seen`, events that it has taken before are left out, and not encoded. With `known`, a text has one vector in
+    all streams that share it, those of files included; else recent texts are not encoded again.
 
     Raises:
         UserError: a file of vectors comes from another encoder.
     """
     schema = vector_schema(encoder)
+    recent: Known = {}
     with progress("events") as advance:
         for batch in _batches(inputs, encoder):
             kept = batch if seen is None else seen.add(batch)
-            if kept.num_rows:
-                yield _with_vectors(kept, encoder, schema)
+            if not kept.num_rows:
+                pass
+            elif "vector" not in kept.schema.names:
+                yield _with_vectors(kept, encoder, schema, recent if known is None else known, known is not None)
+            elif known is None:
+                yield kept.select(schema.names).cast(schema)
+            else:
+                found = zip(kept["text"].to_pylist(), matrix(kept), strict=True)
+                yield _joined(kept, np.stack([known.setdefault(text, vector) for text, vector in found]), schema)
             advance(batch.num_rows)
 
 
+def encode_new(texts: Sequence[str], encoder: LogEncoder, known: Known, keep: bool = False) -> np.ndarray:
+    """Vectors of texts, float32 (len(texts), dim); those that are `known` are not encoded again, the new ones are
+    added. The oldest are forgotten where they fill memory, unless `keep`."""
+    new = list(dict.fromkeys(text for text in texts if text not in known))
+    # Copies, so that one that is kept does not keep its whole batch in memory.
+    known.update((text, vector.copy()) for text, vector in zip(new, encoder.encode(new), strict=True))
+    encoder.count_again(len(texts) - len(new))
+    found = np.stack([known[text] for text in texts])
+    most = _KNOWN_BYTES // (4 * found.shape[1])
+    while not keep and len(known) > most:
+        del known[next(iter(known))]
+    return found
+
+
 def vector_schema(encoder: LogEncoder) -> pa.Schema:
-    """KEYS and `vector`, with the encoder's name and hash as metadata."""
+    """KEYS and `vector`, with the encoder's name, hash and treatment of long texts as metadata."""
     fields = [SCHEMA.field(name) for name in KEYS]
     fields.append(pa.field("vector", pa.list_(pa.float32(), encoder.dim), nullable=False))
-    return pa.schema(fields, metadata={_HASH: encoder.hash.encode(), _NAME: encoder.name.encode()})
+    reading = orjson.dumps(reading_of(encoder.config))
+    return pa.schema(fields, {_HASH: encoder.hash.encode(), _NAME: encoder.name.encode(), _READING: reading})
+
+
+def reading_of(config: EncoderConfig) -> dict[str, Any]:
+    """What vectors depend on and an encoder's hash does not tell."""
+    return config.model_dump(include={"truncation", "max_tokens", "bf16"})
+
+
+def licences(inputs: Sequence[Input]) -> list[str]:
+    """Licences of the data, sorted, as far as corpora and files of vectors name them."""
+    if is_vectors(inputs):
+        told = pq.read_schema(inputs[0]).metadata.get(_LICENCES)
+        return [] if told is None else list(orjson.loads(told))
+    folders = [Path(given) for given in inputs if (Path(given) / MANIFEST).is_file()]
+    return sorted({licence for folder in folders for licence in read_manifest(folder).licences})
+
+
+def read_before(inputs: Sequence[Input]) -> Counts | None:
+    """What was read for a file of vectors; None for other inputs, and where it does not tell."""
+    return counts_of(Path(inputs[0])) if is_vectors(inputs) else None
 
 
 def matrix(batch: pa.RecordBatch) -> np.ndarray:
@@ -224,6 +282,11 @@ def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.Record
         raise UserError(
             f"the vectors come from another encoder ({metadata[_NAME].decode(errors='replace')})", inputs[0]
         )
+    told = metadata.get(_READING)
+    asked = reading_of(encoder.config)
+    if told is not None and orjson.loads(told) != asked:
+        before, now = (", ".join(f"{key} {value}" for key, value in one.items()) for one in (orjson.loads(told), asked))
+        raise UserError(f"the vectors were made with {before}", inputs[0], f"Ask for the same, not for {now}.")
     yield from source.iter_batches(batch_size=4096)
 
 
@@ -240,8 +303,12 @@ def _encoded(
 ) -> Iterator[pa.RecordBatch]:
     schema = vector_schema(encoder)
     if engine == "local":
+        known: Known = {}
         for batch in batches:
-            yield _with_vectors(batch, encoder, schema)
+            if "vector" in batch.schema.names:
+                yield batch.select(schema.names).cast(schema)
+            else:
+                yield _with_vectors(batch, encoder, schema, known)
         return
     from logfm.embeddings.on_ray import encode_on_ray
 
@@ -253,14 +320,20 @@ def _key(inputs: Sequence[Input], encoder: LogEncoder, part_rows: int) -> str | 
     """What the parts depend on; None for standard input, which can't be read again."""
     if STDIN in map(str, inputs):
         return None
-    reading = encoder.config.model_dump(include={"truncation", "max_tokens", "bf16"})
+    reading = reading_of(encoder.config)
     return digest({"encoder": encoder.hash, "reading": reading, "inputs": input_hashes(inputs), "part_rows": part_rows})
 
 
-def _with_vectors(batch: pa.RecordBatch, encoder: LogEncoder, schema: pa.Schema) -> pa.RecordBatch:
-    if "vector" in batch.schema.names:
-        return batch.select(schema.names).cast(schema)
-    return _joined(batch, encoder.encode(batch["text"].to_pylist()), schema)
+def _with_vectors(
+    batch: pa.RecordBatch, encoder: LogEncoder, schema: pa.Schema, known: Known, keep: bool = False
+) -> pa.RecordBatch:
+    texts = batch["text"].to_pylist()
+    try:
+        return _joined(batch, encode_new(texts, encoder, known, keep), schema)
+    except TooLong as error:
+        row = next((row for row, text in enumerate(texts) if encodable(text) == encodable(error.text)), 0)
+        file, offset, event = (batch[name][row].as_py() for name in ("file", "offset", "event_id"))
+        raise UserError(error.what, f"{file}, byte {offset}, event {event}", FIX) from None
 
 
 def _joined(batch: pa.RecordBatch, found: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:

@@ -1,8 +1,9 @@
 """The one interface to an encoder, ours or a rival's: texts in, float32 vectors out, named by a URI."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -24,6 +25,14 @@ _SCHEMES = {
     "py:": "custom:open_object",
     "http://": "remote:open_server",
     "https://": "remote:open_server",
+}
+# What each kind of encoder, by the module that opens it, would leave out in silence.
+_OURS = ("backend", "layers", "pooling", "bf16")
+_UNUSED = {
+    "foreign": _OURS,
+    "tfidf": (*_OURS, "device", "max_tokens"),
+    "custom": (*_OURS, "device", "max_tokens", "truncation"),
+    "remote": (*_OURS, "device", "max_tokens", "truncation"),
 }
 _FORMS = "An encoder is a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
 
@@ -100,8 +109,11 @@ class LogEncoder:
         layers: str | int | None = None,
         pooling: str | None = None,
         truncation: str | None = None,
+        bf16: bool | None = None,
+        device: str | None = None,
     ) -> "LogEncoder":
-        """Open an encoder; the last four stand for the fields of `config` of their names.
+        """Open an encoder; all that follows `config` stands for its fields of the same names. The `config` of what is
+        opened names the backend that runs, never `auto`, where an encoder folder was given.
 
         `uri` is `nano` (the one that ships), a folder (exported by `logfm pretrain`), `st:NAME_OR_PATH`
         (sentence-transformers), `hf:NAME_OR_PATH` (transformers, mean pooling), `tfidf`, `py:MODULE:OBJECT`, or
@@ -110,7 +122,8 @@ class LogEncoder:
         Raises:
             UserError: no such encoder, a damaged one, an option that it does not have, or a package that is missing.
         """
-        given = {"backend": backend, "layers": layers, "pooling": pooling, "truncation": truncation}
+        given = {"backend": backend, "layers": layers, "pooling": pooling, "truncation": truncation,
+                 "bf16": bf16, "device": device}  # fmt: skip
         config = _with_options(config or EncoderConfig(), given)
         name = str(uri)
         scheme = next((prefix for prefix in _SCHEMES if name.startswith(prefix)), None)
@@ -123,10 +136,11 @@ class LogEncoder:
         else:
             raise UserError("no such encoder", name, _FORMS)
         module, function = opener.split(":")
-        if module != "folder":
-            _refuse_options(name, config)
+        _refuse_options(name, config, _UNUSED.get(module, ()))
         opened = getattr(import_module(f"logfm.embeddings.{module}"), function)(name, config)
-        return cls(_absolute(name), opened, config)
+        # What goes into manifests must mean the same on every machine, which `auto` does not.
+        chosen = getattr(opened, "chosen", config.backend)
+        return cls(_absolute(name), opened, config.model_copy(update={"backend": chosen}))
 
     @property
     def dim(self) -> int:
@@ -141,6 +155,21 @@ class LogEncoder:
             UserError: tfidf before it was fitted.
         """
         return self.backend.hash
+
+    @property
+    def tells_cuts(self) -> bool:
+        """Whether it is known how many texts were cut: not of code and servers of others, which have their own rule."""
+        return not self.name.startswith(("py:", "http:", "https:"))
+
+    @contextmanager
+    def counted(self) -> Iterator["LogEncoder"]:
+        """The same encoder with counts of its own, which are added to those of this one at the end."""
+        own = replace(self, counts=Counts())
+        try:
+            yield own
+        finally:
+            with self._lock:
+                self.counts.add(own.counts)
 
     @property
     def needs_fit(self) -> bool:
@@ -203,6 +232,11 @@ class LogEncoder:
         unique = vectors.astype(np.float32, copy=False)
         return unique if len(numbers) == len(given) else unique[rows]
 
+    def count_again(self, texts: int) -> None:
+        """Count texts whose vectors the caller has kept."""
+        with self._lock:
+            self.counts.add(Counts(texts))
+
 
 def checked(texts: Sequence[str]) -> list[str]:
     """The texts as a list.
@@ -220,16 +254,24 @@ def checked(texts: Sequence[str]) -> list[str]:
 
 
 def _with_options(config: EncoderConfig, given: Mapping[str, object]) -> EncoderConfig:
-    changed = {key: str(value) for key, value in given.items() if value is not None}
+    changed = {
+        key: value if isinstance(value, bool) else str(value) for key, value in given.items() if value is not None
+    }
     return parse(EncoderConfig, config.dump() | changed, "the encoder") if changed else config
 
 
-def _refuse_options(uri: str, config: EncoderConfig) -> None:
+def _refuse_options(uri: str, config: EncoderConfig, unused: Sequence[str]) -> None:
     """Nothing that was asked for is left out in silence."""
     plain = EncoderConfig()
-    for option in ("backend", "layers", "pooling"):
+    for option in unused:
         if getattr(config, option) != getattr(plain, option):
-            raise UserError(f"the option {option} is for encoder folders of logfm", uri, "Leave it out.")
+            fix = "Leave it out."
+            if option in ("truncation", "max_tokens"):
+                raise UserError(f"this encoder cuts texts by its own rule, without the option {option}", uri, fix)
+            kinds = "encoder folders, st: and hf:" if option == "device" else "encoder folders of logfm"
+            raise UserError(f"the option {option} is for {kinds}", uri, fix)
+    if config.bf16 and config.backend.startswith("onnx"):
+        raise UserError("bf16 is for the backend torch", config.backend, "Leave one of the two out.")
 
 
 def encodable(text: str) -> str:

@@ -1,5 +1,6 @@
 """`--where`: an SQL condition over a sidecar, run by DuckDB without access to files, extensions or Python objects."""
 
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,17 @@ from logfm.extras import require
 _CLOSED = (
     "SET TimeZone = 'UTC'",
     "SET temp_directory = ''",
+    "SET memory_limit = '2GB'",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET python_enable_replacements = false",
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+
+
+_SECONDS = 20.0
+"""What a condition may take: over a million events one takes a fraction of a second, but it may count without end."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
     The condition is one expression: it can add no clause and no second statement, and reads nothing but the events.
 
     Raises:
-        UserError: DuckDB refuses the condition.
+        UserError: DuckDB refuses the condition, or it takes too long.
     """
     duckdb = require("duckdb", "embed")
     with duckdb.connect(":memory:") as connection:
@@ -54,6 +60,8 @@ def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
             connection.execute(setting)
         events = connection.from_arrow(ds.dataset(sidecar, format="parquet"))
         columns = ", ".join(name for name in events.columns if name != "row")
+        limit = threading.Timer(_SECONDS, connection.interrupt)
+        limit.start()
         try:
             found = events
             for bound, comparison in ((which.since, ">="), (which.until, "<")):
@@ -62,9 +70,14 @@ def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
             if which.where is not None:
                 found = found.filter(which.where)
             numbers = found.project("row").fetchnumpy()["row"]
+        except duckdb.InterruptException as error:
+            raise UserError(f"--where: the condition takes longer than {_SECONDS:g} s", which.where) from error
         except duckdb.Error as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"--where: {reason}", fix=f"The columns are {columns}.") from error
+        finally:
+            limit.cancel()
+            limit.join()
     mask = np.zeros(rows, dtype=bool)
     mask[np.asarray(numbers, dtype=np.int64)] = True
     return mask

@@ -9,7 +9,7 @@ import numpy as np
 
 from logfm.artifacts import digest
 from logfm.configs.schema.embeddings import EncoderConfig
-from logfm.embeddings.backends import Runner, open_runner
+from logfm.embeddings.backends import Runner, chosen_backend, open_runner
 from logfm.embeddings.truncation import pieces, pool
 from logfm.errors import UserError
 from logfm.pretrain.projection import Projection, read
@@ -31,6 +31,8 @@ class FolderBackend:
     """The folder's own map behind the pooling, for the layers and pooling that it was fitted on: the default ones."""
     folder: Path | None = None
     """Where the encoder lies, if `auto` chose a backend that cannot train or explain."""
+    chosen: str = "torch"
+    """The backend that runs, where the configuration says `auto`."""
 
     @property
     def dim(self) -> int:
@@ -83,13 +85,13 @@ class FolderBackend:
         owners: list[int] = []
         parts: list[np.ndarray] = []
         cut = 0
-        for number, ids in enumerate(self.runner.tokenizer.encode_batch(texts)):
+        for number, (text, ids) in enumerate(zip(texts, self.runner.tokenizer.encode_batch(texts), strict=True)):
             if len(ids) <= self.limit:
                 owners.append(number)
                 parts.append(ids)
                 continue
             cut += 1
-            for ranges in pieces(len(ids), self.limit, self.config.truncation):
+            for ranges in pieces(len(ids), self.limit, self.config.truncation, text):
                 owners.append(number)
                 parts.append(np.concatenate([ids[start:end] for start, end in ranges]))
         weights = np.array([len(part) + 2 for part in parts], dtype=np.float64)
@@ -121,7 +123,9 @@ def open_folder(uri: str, config: EncoderConfig) -> FolderBackend:
         UserError: not an encoder folder, a damaged one, or no such layer.
     """
     folder = encoder_folder(uri)
-    runner = open_runner(folder, config)
+    chosen = chosen_backend(folder, config)
+    runner = open_runner(folder, config.model_copy(update={"backend": chosen}))
     chosen_layers(config.layers, runner.layers)
-    backend = FolderBackend(runner, config, folder=None if hasattr(runner, "pretrained") else folder)
+    place = None if hasattr(runner, "pretrained") else folder
+    backend = FolderBackend(runner, config, folder=place, chosen=chosen)
     return replace(backend, projection=read(folder, runner.dim)) if backend.plain else backend

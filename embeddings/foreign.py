@@ -10,6 +10,7 @@ import numpy as np
 
 from logfm.artifacts import digest, file_hash
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.embeddings.backends import torch_device
 from logfm.embeddings.encoder import encodable
 from logfm.embeddings.truncation import batches, pieces, pool
 from logfm.errors import UserError
@@ -74,7 +75,7 @@ class ForeignBackend:
         cut = 0
         for number, (text, offsets) in enumerate(zip(texts, spans, strict=True)):
             cut += len(offsets) > limit
-            for ranges in pieces(len(offsets), limit, self.config.truncation):
+            for ranges in pieces(len(offsets), limit, self.config.truncation, text):
                 kept = [text[offsets[start][0] : offsets[end - 1][1]] for start, end in ranges if end > start]
                 whole = len(offsets) <= limit
                 parts.append(text if whole else " ".join(kept))
@@ -90,11 +91,16 @@ def open_sentence_transformer(uri: str, config: EncoderConfig) -> ForeignBackend
         UserError: no such model, or the package is missing.
     """
     library = require("sentence_transformers", "st")
+    device = torch_device(config)
     folder = model_folder(uri.removeprefix("st:"))
     _quiet()
     try:
         model = library.SentenceTransformer(
-            str(folder), trust_remote_code=False, local_files_only=True, model_kwargs={"use_safetensors": True}
+            str(folder),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
         )
         dim = int(model.get_embedding_dimension())
     except Exception as error:
@@ -107,7 +113,7 @@ def open_sentence_transformer(uri: str, config: EncoderConfig) -> ForeignBackend
 
     limit = _limit(model.max_seq_length, tokenizer)
     inner = getattr(model[0], "auto_model", None)
-    return ForeignBackend(dim, folder_hash(folder), tokenizer, limit, forward, config, inner)
+    return ForeignBackend(dim, _identity("st", folder), tokenizer, limit, forward, config, inner)
 
 
 def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
@@ -128,7 +134,7 @@ def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
     except Exception as error:
         raise UserError(f"cannot open the model ({type(error).__name__})", uri) from error
     _fast(tokenizer, uri)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device(config)
     model.to(device)
 
     def forward(texts: list[str]) -> np.ndarray:
@@ -143,7 +149,7 @@ def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
     limit = _limit(min(tokenizer.model_max_length, positions or _NO_LIMIT), tokenizer)
     maximum = limit + tokenizer.num_special_tokens_to_add()
     dim = int(model.config.hidden_size)
-    return ForeignBackend(dim, folder_hash(folder), tokenizer, limit, forward, config, model)
+    return ForeignBackend(dim, _identity("hf", folder), tokenizer, limit, forward, config, model)
 
 
 def model_folder(name: str) -> Path:
@@ -161,6 +167,11 @@ def model_folder(name: str) -> Path:
         raise UserError(
             f"no such model here or on the hub ({type(error).__name__})", name, "Give a folder or a hub name."
         ) from error
+
+
+def _identity(way: str, folder: Path) -> str:
+    """Of what a folder gives when it is read that way: pooling, further modules and scale are not the same."""
+    return digest({"as": way, "files": folder_hash(folder)})
 
 
 def folder_hash(folder: Path) -> str:
@@ -185,3 +196,5 @@ def _quiet() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # A report of many lines on weights that only a training needs.
+    logging.set_verbosity_error()

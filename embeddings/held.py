@@ -6,18 +6,20 @@ import numpy as np
 import pyarrow as pa
 
 from logfm.embeddings import embed
-from logfm.embeddings.embed import KEYS, Input
+from logfm.embeddings.embed import KEYS, Input, Known
 from logfm.embeddings.encoder import LogEncoder
 from logfm.errors import UserError
 
 
-def read_all(inputs: Sequence[Input], encoder: LogEncoder) -> tuple[pa.Table, np.ndarray]:
-    """The events (columns KEYS) and their vectors, float32 (events, dim).
+def read_all(inputs: Sequence[Input], encoder: LogEncoder, known: Known | None = None) -> tuple[pa.Table, np.ndarray]:
+    """The events (columns KEYS) and their vectors, float32 (events, dim); equal texts have equal vectors.
+
+    `known` is shared by inputs that are compared with each other.
 
     Raises:
         UserError: no events.
     """
-    batches = list(embed.vectors(inputs, encoder))
+    batches = list(embed.vectors(inputs, encoder, known={} if known is None else known))
     if not batches:
         raise UserError("the input holds no events", ", ".join(map(str, inputs)))
     vectors = np.concatenate([embed.matrix(batch) for batch in batches])

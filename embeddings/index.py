@@ -30,17 +30,27 @@ from logfm.artifacts import (
     write_atomic,
 )
 from logfm.configs.schema.embeddings import IndexConfig
-from logfm.embeddings.embed import Input, Seen, check_place, fit, input_hashes, vectors
+from logfm.embeddings.embed import (
+    Input,
+    Seen,
+    check_place,
+    fit,
+    input_hashes,
+    is_vectors,
+    licences,
+    read_before,
+    vectors,
+)
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.parts import sync
-from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, search, segments_of, verify
-from logfm.embeddings.segments import DELETED, EVENTS, FAISS, Segment, deleted, deleted_file, write_segment
+from logfm.embeddings.search import ENCODER, STAGE, Hit, Index, encoder_of, read_index, search, segments_of, verify
+from logfm.embeddings.segments import DELETED, EVENTS, FAISS, Segment, deleted, deleted_file, stored, write_segment
 from logfm.embeddings.tfidf import TfidfBackend
 from logfm.errors import UserError
 from logfm.extras import require
 
-__all__ = ["Hit", "Index", "add", "build", "delete", "search"]
+__all__ = ["Hit", "Index", "add", "build", "compact", "delete", "search"]
 
 _ADDING = ".adding"
 
@@ -62,37 +72,39 @@ def build(inputs: Sequence[Input], encoder: LogEncoder, out: Path, config: Index
     settings = {
         "index": config.dump(),
         "encoder": {"name": encoder.name, "hash": encoder.hash, "dim": encoder.dim},
-        "reading": encoder.config.dump(),
+        # Where it was computed is no part of what an index is, and another machine may have no GPU.
+        "reading": encoder.config.model_copy(update={"device": "auto"}).dump(),
     }
     done = finished(out, stage_key(STAGE, settings, config.seed, hashes))
     if done is not None:
         return done
     with produce(out, stage=STAGE, config=settings, inputs=hashes, seed=config.seed) as work:
         seen = Seen()
-        written = write_segment(work.path / _name(1), vectors(inputs, encoder, seen), encoder.dim, config)
+        with encoder.counted() as counted:
+            written = write_segment(work.path / _name(1), vectors(inputs, counted, seen), encoder.dim, config)
         if written is None:
             raise UserError("the input holds no events", ", ".join(map(str, inputs)))
         if isinstance(encoder.backend, TfidfBackend):
             encoder.backend.save(work.path / ENCODER)
-        work.licences.update(_licences(inputs))
-        work.metrics.update(_metrics([], written, seen.skipped, encoder))
+        work.licences.update(licences(inputs))
+        work.metrics.update(_metrics([], written, seen.skipped, _cut(inputs, counted)))
     return read_manifest(out, STAGE)
 
 
-def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None) -> Manifest:
+def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path | None = None) -> Manifest:
     """Add the events of an input that the index never held, as a new segment; returns the new manifest.
 
-    The encoder is the index's own unless given. Killed at any moment, the index answers as before and the same
-    command completes it. An event that was deleted stays out.
+    The encoder is the index's own unless given (see `Index.open`). Killed at any moment, the index answers as before
+    and the same command completes it. An event that was deleted stays out.
 
     Raises:
         UserError: not an index, a damaged one, another encoder, or another process is changing it.
     """
     folder = Path(folder)
-    encoder = encoder_of(folder, read_manifest(folder, STAGE), encoder)
+    encoder = encoder_of(folder, read_index(folder), encoder)
     hashes = input_hashes(inputs)
     with _locked(folder):
-        manifest = read_manifest(folder, STAGE)
+        manifest = read_index(folder)
         names = segments_of(manifest)
         config = IndexConfig.model_validate(manifest.config["index"])
         _packages(config)
@@ -100,7 +112,9 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None
         _clean(folder, manifest, names)
         seen = _known(folder, names)
         new = _name(1 + max(int(name.rpartition("-")[2]) for name in names))
-        written = write_segment(folder / _ADDING, vectors(inputs, encoder, seen), encoder.dim, config, small=True)
+        with encoder.counted() as counted:
+            stream = vectors(inputs, counted, seen)
+            written = write_segment(folder / _ADDING, stream, encoder.dim, config, small=True)
         if written is None:
             return manifest.model_copy(update={"metrics": {**manifest.metrics, "skipped": seen.skipped}})
         (folder / _ADDING).replace(folder / new)
@@ -110,8 +124,8 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None
             update={
                 "outputs": {**manifest.outputs, **files},
                 "inputs": {**manifest.inputs, **hashes},
-                "licences": sorted({*manifest.licences, *_licences(inputs)}),
-                "metrics": _metrics(manifest.metrics["segments"], written, seen.skipped, encoder),
+                "licences": sorted({*manifest.licences, *licences(inputs)}),
+                "metrics": _metrics(manifest.metrics["segments"], written, seen.skipped, _cut(inputs, counted)),
             }
         )
         write_atomic(folder / MANIFEST, updated.model_dump_json(indent=1).encode())
@@ -121,8 +135,8 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | None = None
 def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> Manifest:
     """Delete the events that meet an SQL condition (as `Index.search` takes it) or have one of the event_ids.
 
-    No search finds them from then on, and `add` does not bring them back; their text stays on the disk until the
-    index is built again. Killed at any moment, the index answers as before and the same command completes it.
+    No search finds them from then on, and `add` does not bring them back; their text stays on the disk until
+    `compact`. Killed at any moment, the index answers as before and the same command completes it.
     Returns the new manifest.
 
     Raises:
@@ -132,9 +146,9 @@ def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> M
     if where is None and not ids:
         raise UserError("say what to delete", fix="Give --where or --ids.")
     folder = Path(folder)
-    read_manifest(folder, STAGE)
+    read_index(folder)
     with _locked(folder):
-        manifest = read_manifest(folder, STAGE)
+        manifest = read_index(folder)
         names = segments_of(manifest)
         verify(folder, manifest, but=FAISS)
         _clean(folder, manifest, names)
@@ -154,6 +168,42 @@ def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> M
             segments.append({**segment, "deleted": int(after.sum())})
         metrics = {**manifest.metrics, "events": _live(segments), "segments": segments}
         updated = manifest.model_copy(update={"outputs": outputs, "metrics": metrics})
+        write_atomic(folder / MANIFEST, updated.model_dump_json(indent=1).encode())
+    return updated
+
+
+def compact(folder: Path) -> Manifest:
+    """Make one segment of all, without the events that were deleted; returns the new manifest. Nothing is encoded.
+
+    Searches are faster after many additions. The old files, and with them the text of what was deleted, are removed by
+    the next change, or by calling this again: readers may still have them open. What was deleted is forgotten: `add`
+    takes it again. Killed at any moment, the index answers as before and the same command completes it.
+
+    Raises:
+        UserError: not an index, a damaged one, all is deleted, or another process is changing it.
+    """
+    folder = Path(folder)
+    read_index(folder)
+    with _locked(folder):
+        manifest = read_index(folder)
+        names = segments_of(manifest)
+        verify(folder, manifest)
+        _clean(folder, manifest, names)
+        if len(names) == 1 and deleted_file(manifest, names[0]) is None:
+            return manifest
+        config = IndexConfig.model_validate(manifest.config["index"])
+        dim = int(manifest.config["encoder"]["dim"])
+        new = _name(1 + max(int(name.rpartition("-")[2]) for name in names))
+        stream = (batch for name in names for batch in stored(folder / name, deleted(folder, manifest, name)))
+        written = write_segment(folder / _ADDING, stream, dim, config, small=True)
+        if written is None:
+            raise UserError("every event of the index is deleted", folder, "Delete the folder.")
+        (folder / _ADDING).replace(folder / new)
+        sync(folder)
+        others = {name: file for name, file in manifest.outputs.items() if not name.startswith("segment-")}
+        files = {f"{new}/{path.name}": _file(path) for path in sorted((folder / new).iterdir())}
+        metrics = _metrics([], written, 0, manifest.metrics.get("cut"))
+        updated = manifest.model_copy(update={"outputs": {**others, **files}, "metrics": metrics})
         write_atomic(folder / MANIFEST, updated.model_dump_json(indent=1).encode())
     return updated
 
@@ -180,10 +230,23 @@ def _array(array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _metrics(before: list[dict[str, Any]], written: Segment, skipped: int, encoder: LogEncoder) -> dict[str, Any]:
-    new = {"events": written.rows, "deleted": 0, "kind": written.kind, "recall_at_10": written.recall}
+def _metrics(before: list[dict[str, Any]], written: Segment, skipped: int, cut: int | None) -> dict[str, Any]:
+    new = {"events": written.rows, "deleted": 0, "kind": written.kind, "recall_at_10": written.recall, "cut": cut}
     segments = [*before, new]
-    return {"events": _live(segments), "segments": segments, "skipped": skipped, "cut": encoder.counts.cut}
+    known = [segment["cut"] for segment in segments if segment.get("cut") is not None]
+    total = sum(known) if len(known) == len(segments) else None
+    return {"events": _live(segments), "segments": segments, "skipped": skipped, "cut": total}
+
+
+def _cut(inputs: Sequence[Input], encoder: LogEncoder) -> int | None:
+    """Different texts of the input that the encoder, or the one that wrote a file of vectors, has cut; None where
+    that is not known."""
+    if not encoder.tells_cuts:
+        return None
+    if not is_vectors(inputs):
+        return encoder.counts.cut
+    before = read_before(inputs)
+    return None if before is None else before.cut
 
 
 def _live(segments: Sequence[dict[str, Any]]) -> int:
@@ -196,11 +259,6 @@ def _name(number: int) -> str:
 
 def _file(path: Path) -> File:
     return File(bytes=path.stat().st_size, sha256=file_hash(path))
-
-
-def _licences(inputs: Sequence[Input]) -> list[str]:
-    folders = [Path(given) for given in inputs if (Path(given) / MANIFEST).is_file()]
-    return sorted({licence for folder in folders for licence in read_manifest(folder).licences})
 
 
 def _known(folder: Path, names: Sequence[str]) -> Seen:

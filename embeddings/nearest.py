@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from logfm.embeddings.copies import members
 from logfm.extras import require
 
 # A graph or compressed index is searched exhaustively among so many allowed rows, or such a share: its shortcuts
 # assume that most rows are allowed, and lose hits where few are.
 _FEW = 50_000
 _SMALL_SHARE, _LARGE_SHARE = 0.05, 0.5
+# Candidates of a compressed index for each hit, which are ranked by their whole vectors.
+_CANDIDATES = 20
+NODES = "nodes.npy"
+RAW = "vectors.raw"
 # FAISS's kernels return at most so many.
 _GPU_TOP = 2048
 
@@ -30,6 +35,15 @@ class Allowed:
         """How many they are."""
         return int(self.mask.sum())
 
+    def among(self, nodes: np.ndarray) -> "Allowed":
+        """The different vectors that an allowed row has, given that of each row of the segment; worked out once."""
+        if "_among" not in self.__dict__:
+            mask = np.zeros(int(nodes.max()) + 1, dtype=bool)
+            mask[nodes[self.mask]] = True
+            self.__dict__["_among"] = Allowed(mask)
+        found: Allowed = self.__dict__["_among"]
+        return found
+
     @cached_property
     def bits(self) -> np.ndarray:
         """The mask as FAISS takes it, uint8, the lowest bit first."""
@@ -43,6 +57,10 @@ class Vectors:
     index: Any
     gpu: Any = None
     """A copy of a flat index on the GPUs, if there are any."""
+    nodes: np.ndarray | None = None
+    """int32 (rows,): which of the vectors in the index each row has; None where every row has its own."""
+    exact: np.ndarray | None = field(default=None, repr=False)
+    """float32 (rows, dim), on disk: the whole vectors behind a compressed index."""
     # The scratch memory of a GPU serves one search at a time.
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
@@ -52,12 +70,23 @@ class Vectors:
         faiss = require("faiss", "cpu")
         index = faiss.read_index(str(path))
         on_gpu = has_gpu() and isinstance(index, faiss.IndexFlat)
-        return cls(index, faiss.index_cpu_to_all_gpus(index) if on_gpu else None)
+        nodes, raw = path.with_name(NODES), path.with_name(RAW)
+        return cls(
+            index,
+            faiss.index_cpu_to_all_gpus(index) if on_gpu else None,
+            np.load(nodes, allow_pickle=False) if nodes.exists() else None,
+            np.memmap(raw, dtype=np.float32, mode="r").reshape(-1, index.d) if raw.exists() else None,
+        )
 
     @property
     def rows(self) -> int:
-        """Number of vectors."""
-        return int(self.index.ntotal)
+        """Number of events."""
+        return int(self.index.ntotal) if self.nodes is None else len(self.nodes)
+
+    @cached_property
+    def _members(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.nodes is not None
+        return members(self.nodes)
 
     def nearest(self, queries: np.ndarray, k: int, allowed: Allowed | None) -> tuple[np.ndarray, np.ndarray]:
         """Cosines (float32) and rows (int64), each (queries, min(k, allowed rows)), best first; row -1 for none.
@@ -65,18 +94,64 @@ class Vectors:
         `queries` is float32 (queries, dim) of rows of length 1; `allowed` None allows all.
         """
         top = min(k, self.rows if allowed is None else allowed.count)
+        if self.nodes is None:
+            return self.different(queries, top, allowed)
+        scores, nodes = self.different(queries, top, None if allowed is None else allowed.among(self.nodes))
+        best, rows = _none(len(queries), top)
+        order, starts = self._members
+        for query in range(len(queries)):
+            filled = 0
+            for score, node in zip(scores[query], nodes[query], strict=True):
+                if node < 0 or filled == top:
+                    break
+                mine = order[starts[node] : starts[node + 1]]
+                mine = (mine if allowed is None else mine[allowed.mask[mine]])[: top - filled]
+                rows[query, filled : filled + len(mine)] = mine
+                best[query, filled : filled + len(mine)] = score
+                filled += len(mine)
+        return best, rows
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows, float32 (rows, dim)."""
+        if self.exact is not None:
+            return np.array(self.exact[rows])
+        numbers = rows if self.nodes is None else self.nodes[rows]
+        found: np.ndarray = self.index.reconstruct_batch(np.asarray(numbers, dtype=np.int64))
+        return found
+
+    def different(self, queries: np.ndarray, k: int, allowed: Allowed | None) -> tuple[np.ndarray, np.ndarray]:
+        """`nearest` among the different vectors: their numbers in the index; `allowed` is over those."""
+        top = min(k, int(self.index.ntotal) if allowed is None else allowed.count)
         if not top:
-            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+            return _none(len(queries), 0)
+        if self.exact is None:
+            return self._search(queries, top, allowed)
+        scores, found = _none(len(queries), top)
+        _, candidates = self._search(queries, min(_CANDIDATES * top, int(self.index.ntotal)), allowed)
+        for query, numbers in enumerate(candidates):
+            numbers = np.sort(numbers[numbers >= 0])
+            rows = numbers if self.nodes is None else self._members[0][self._members[1][numbers]]
+            cosines = self.exact[rows] @ queries[query]
+            best = np.argsort(-cosines, kind="stable")[:top]
+            scores[query, : len(best)], found[query, : len(best)] = cosines[best], numbers[best]
+        return scores, found
+
+    def _search(self, queries: np.ndarray, top: int, allowed: Allowed | None) -> tuple[np.ndarray, np.ndarray]:
         if self.gpu is not None and allowed is None and top <= _GPU_TOP:
             with self._lock:
                 return self.gpu.search(queries, top)
         faiss = require("faiss", "cpu")
         index = self.index
-        share = 1.0 if allowed is None else allowed.count / self.rows
-        few = share <= _SMALL_SHARE or (share < _LARGE_SHARE and share * self.rows <= _FEW)
+        share = 1.0 if allowed is None else allowed.count / index.ntotal
+        few = share <= _SMALL_SHARE or (share < _LARGE_SHARE and share * index.ntotal <= _FEW)
         if few and isinstance(index, faiss.IndexHNSW):
             index = faiss.downcast_index(index.storage)
         return index.search(queries, top, params=_parameters(index, top, allowed, share, few))
+
+
+def _none(queries: int, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and rows of nothing found."""
+    return np.full((queries, top), -np.inf, dtype=np.float32), np.full((queries, top), -1, dtype=np.int64)
 
 
 def has_gpu() -> bool:

@@ -9,17 +9,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logfm.artifacts import partial_folder
 from logfm.console import say
+from logfm.embeddings.encoder import Counts
 from logfm.errors import UserError
 
 _KEY = "key"
+_COUNTS = b"logfm.encoder.counts"
 # What is read from standard input can't be read again: its parts serve no later run.
 _ONCE = "once"
 _MERGED_ROWS = 16_384
@@ -33,10 +36,13 @@ class Parts:
     schema: pa.Schema
     paths: list[Path]
     rows: int
+    counts: Counts
+    """What was read for them, those of earlier runs included."""
 
-    def write(self, batches: list[pa.RecordBatch]) -> None:
-        """Add a part; it is on the disk when this returns."""
+    def write(self, batches: list[pa.RecordBatch], counts: Counts) -> None:
+        """Add a part, and what was read for all parts so far; it is on the disk when this returns."""
         path = self.folder / f"part-{len(self.paths):06d}.parquet"
+        self.counts = replace(counts)
         self._whole(path, iter(batches))
         self.paths.append(path)
         self.rows += sum(batch.num_rows for batch in batches)
@@ -50,6 +56,7 @@ class Parts:
         with pq.ParquetWriter(temporary, self.schema, compression="zstd") as writer:
             for batch in batches:
                 writer.write_batch(batch.cast(self.schema))
+            writer.add_key_value_metadata({_COUNTS: orjson.dumps(asdict(self.counts))})
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
@@ -69,7 +76,8 @@ def parts_of(out: Path, schema: pa.Schema, key: str | None) -> Iterator[Parts]:
     folder = partial_folder(out)
     with _ours(folder, key or _ONCE):
         paths = sorted(folder.glob("part-*.parquet"))
-        parts = Parts(folder, schema, paths, sum(pq.read_metadata(path).num_rows for path in paths))
+        counts = (counts_of(paths[-1]) if paths else None) or Counts()
+        parts = Parts(folder, schema, paths, sum(pq.read_metadata(path).num_rows for path in paths), counts)
         try:
             yield parts
         except BaseException:
@@ -79,6 +87,27 @@ def parts_of(out: Path, schema: pa.Schema, key: str | None) -> Iterator[Parts]:
                 say(f"the first {parts.rows} events are kept: the same command goes on behind them")
             raise
         shutil.rmtree(folder)
+
+
+def clear_finished(out: Path) -> None:
+    """Remove the parts of a file that is whole, which a kill in the last moment leaves; not those of a live process."""
+    folder = partial_folder(out)
+    if not folder.is_dir():
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(lock)
+
+
+def counts_of(path: Path) -> Counts | None:
+    """What an encoder read for a file that this module wrote; None where the file does not tell."""
+    told = (pq.read_metadata(path).metadata or {}).get(_COUNTS)
+    return None if told is None else Counts(**orjson.loads(told))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import math
 import os
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ KEY_VARIABLE = "LOGFM_API_KEY"
 """Environment variable whose value is sent as the bearer token, where it is set."""
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _LONGEST_WAIT = 60.0
+# Bytes of an answer at most: 65,536 dimensions of a text as JSON, and as much for what is around them.
+_BYTES_A_TEXT = 1 << 21
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,12 @@ class RemoteBackend:
 
     def _request(self, texts: list[str]) -> list[list[float]]:
         document = {"model": self.model, "input": texts, "encoding_format": "float"}
-        answer = self._post(orjson.dumps(document))
+        longest = max(len(text.encode()) for text in texts)
+        try:
+            answer = self._post(orjson.dumps(document), (1 + len(texts)) * _BYTES_A_TEXT)
+        except _Refused as error:
+            # What a server reads at most is its own affair: the size helps to find the line.
+            raise LogfmError(f"{error} ({len(texts)} texts, the longest of {longest} bytes)") from error
         try:
             rows = sorted(orjson.loads(answer)["data"], key=lambda row: int(row["index"]))
             found = [row["embedding"] for row in rows]
@@ -90,16 +99,16 @@ class RemoteBackend:
             raise LogfmError(f"{self.url} gave vectors that hold NaN or something that is no number")
         return found
 
-    def _post(self, body: bytes) -> bytes:
+    def _post(self, body: bytes, most: int) -> bytes:
         """Send one request; what may pass (429, 5xx, timeouts, lost connections) is tried again, ever later."""
         for attempt in range(1, self.config.http_attempts + 1):
             delay = min(2.0 ** (attempt - 1), _LONGEST_WAIT)
             try:
-                return self._send(body)
+                return self._send(body, most)
             except urllib.error.HTTPError as error:
-                problem = f"answered {error.code}: {error.read(300).decode(errors='replace')}"
+                problem = f"answered {error.code}: {_said(error)}"
                 if error.code not in _RETRIED:
-                    raise LogfmError(one_line(f"{self.url} {problem}")) from error
+                    raise _Refused(one_line(f"{self.url} {problem}")) from error
                 delay = _asked(error.headers.get("Retry-After"), delay)
             except (OSError, http.client.HTTPException) as error:
                 problem = f"gave no answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
@@ -107,14 +116,36 @@ class RemoteBackend:
                 self.wait(delay)
         raise LogfmError(one_line(f"{self.url} {problem}, {self.config.http_attempts} times in a row"))
 
-    def _send(self, body: bytes) -> bytes:
+    def _send(self, body: bytes, most: int) -> bytes:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(KEY_VARIABLE):
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self.url, data=body, headers=headers, method="POST")
+        deadline = time.monotonic() + self.config.http_timeout
         with _OPENER.open(request, timeout=self.config.http_timeout) as response:
-            content: bytes = response.read()
-        return content
+            content = bytearray()
+            while part := response.read1(_CHUNK):
+                content += part
+                if len(content) > most:
+                    raise LogfmError(f"{self.url} gave more than {most} bytes")
+                # The timeout of a socket starts again with each byte.
+                if time.monotonic() > deadline:
+                    raise TimeoutError("timed out")
+            if response.length:
+                raise http.client.IncompleteRead(bytes(content), response.length)
+        return bytes(content)
+
+
+class _Refused(LogfmError):
+    """An answer that no repetition changes."""
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    """The beginning of what came with an error, which may itself hang or break off."""
+    try:
+        return error.read(300).decode(errors="replace")
+    except (OSError, http.client.HTTPException):
+        return "(no more)"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -131,11 +162,20 @@ def open_server(uri: str, config: EncoderConfig) -> RemoteBackend:
     """Open `http://HOST/v1/embeddings#MODEL`; the server is first asked when something is encoded.
 
     Raises:
-        UserError: no host or no model in the URI.
+        UserError: no host or no model in the URI, or something that cannot stand in one.
     """
     url, _, model = uri.partition("#")
     if not model or not url.partition("://")[2].strip("/"):
         raise UserError("expected http://HOST/v1/embeddings#MODEL", uri)
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise UserError("the address holds a character that must be percent-encoded", uri)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UserError("the address has no host, or no such port", uri)
     return RemoteBackend(url, model, config)
 
 
@@ -151,6 +191,7 @@ def _is_number(value: object) -> bool:
 def _asked(header: str | None, default: float) -> float:
     """Seconds of a Retry-After header, within reason."""
     try:
-        return min(max(float(header or default), 0.0), _LONGEST_WAIT)
+        seconds = float(header or default)
     except ValueError:
         return default
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else default

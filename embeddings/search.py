@@ -12,10 +12,11 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 
-from logfm.artifacts import Manifest, file_hash, read_manifest
-from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.artifacts import MANIFEST, Manifest, file_hash, read_manifest
+from logfm.configs.schema.embeddings import EncoderConfig, IndexConfig
 from logfm.embeddings import bm25
-from logfm.embeddings.encoder import LogEncoder
+from logfm.embeddings.embed import reading_of
+from logfm.embeddings.encoder import LogEncoder, checked
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.fusion import reciprocal_rank_fusion
 from logfm.embeddings.nearest import Allowed, Vectors
@@ -29,6 +30,8 @@ ENCODER = "encoder"
 Mode = Literal["vector", "bm25", "hybrid"]
 # Places of each ranking that hybrid search fuses, at least.
 _DEPTH = 100
+# An index is read again, so often at most, where it was changed meanwhile.
+_ATTEMPTS = 5
 # Of the ranking by words, hybrid search takes what scores at least this share of the best: events that share only
 # fragments of an address with the query would otherwise beat the address itself by their place among the vectors.
 _WORDS = 0.7
@@ -68,8 +71,9 @@ class Index:
     _segments: list[_Segment] = field(repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, encoder: LogEncoder | None = None) -> "Index":
-        """Open an index with its own encoder, or with the same one that is loaded already.
+    def open(cls, path: str | Path, encoder: LogEncoder | str | Path | None = None) -> "Index":
+        """Open an index with its own encoder, with the same one that is loaded already, or under another name (a URI,
+        opened with the options that the index was built with).
 
         Every file is compared with its SHA-256 before it is read.
 
@@ -77,11 +81,19 @@ class Index:
             UserError: not an index, damaged, the encoder is another or cannot be loaded.
         """
         folder = Path(path)
-        manifest = read_manifest(folder, STAGE)
-        names = segments_of(manifest)
-        verify(folder, manifest)
-        encoder = encoder_of(folder, manifest, encoder)
-        return cls(folder, manifest, encoder, [_open(folder, manifest, name) for name in names])
+        for attempt in range(_ATTEMPTS):
+            before = _listed(folder)
+            try:
+                manifest = read_index(folder)
+                verify(folder, manifest)
+                names = segments_of(manifest)
+                segments = [_open(folder, manifest, name, len(names)) for name in names]
+                break
+            except (UserError, OSError):
+                # The second change since the manifest was read removes what the first one replaced.
+                if attempt + 1 == _ATTEMPTS or _listed(folder) == before:
+                    raise
+        return cls(folder, manifest, encoder_of(folder, manifest, encoder), segments)
 
     @property
     def events(self) -> int:
@@ -130,7 +142,8 @@ class Index:
         Raises:
             UserError: as `search`.
         """
-        _check(k, mode)
+        k = _check(k, mode)
+        queries = checked(queries)
         if not all(query.strip() for query in queries):
             raise UserError("the query is empty")
         allowed = self._allowed(Filter(where, since, until))
@@ -160,10 +173,14 @@ class Index:
         Raises:
             UserError: as `search`, or vectors of another width.
         """
-        _check(k, "vector")
+        k = _check(k, "vector")
         width = int(self.manifest.config["encoder"]["dim"])
-        if vectors.ndim != 2 or vectors.shape[1] != width:
-            raise UserError(f"the index holds vectors of width {width}", f"got shape {vectors.shape}")
+        shape = np.shape(vectors)
+        if len(shape) != 2 or shape[1] != width:
+            raise UserError(f"the index holds vectors of width {width}", f"got shape {shape}")
+        vectors = np.asarray(vectors, dtype=np.float32)
+        if not np.isfinite(vectors).all():
+            raise UserError("the vectors hold NaN or infinity")
         return self._search_vectors(vectors, k, self._allowed(Filter(where, since, until)))
 
     @cached_property
@@ -225,7 +242,7 @@ def search(
     query: str,
     k: int = 10,
     where: str | None = None,
-    encoder: LogEncoder | None = None,
+    encoder: LogEncoder | str | Path | None = None,
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -234,6 +251,32 @@ def search(
     """Open an index and search it once: see `Index.open` and `Index.search`."""
     _check(k, mode)
     return Index.open(index, encoder).search(query, k, where, since=since, until=until, mode=mode)
+
+
+def read_index(folder: Path) -> Manifest:
+    """The manifest of an index, with all that this room reads from it.
+
+    Raises:
+        UserError: not an index, or a damaged one.
+    """
+    manifest = read_manifest(folder, STAGE)
+    try:
+        stated, segments = manifest.config["encoder"], manifest.metrics["segments"]
+        IndexConfig.model_validate(manifest.config["index"])
+        EncoderConfig.model_validate(manifest.config["reading"])
+        typed = [stated["name"], stated["hash"]]
+        whole = len(segments) == len(segments_of(manifest)) and all(isinstance(one["events"], int) for one in segments)
+        whole = whole and isinstance(stated["dim"], int) and all(isinstance(one, str) for one in typed)
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise UserError("damaged index: the manifest is not whole", folder / MANIFEST, "Build the index again.")
+    return manifest
+
+
+def _listed(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    return path.read_bytes() if path.is_file() else b""
 
 
 def segments_of(manifest: Manifest) -> list[str]:
@@ -261,22 +304,36 @@ def verify(folder: Path, manifest: Manifest, but: str = "") -> None:
             raise UserError("damaged index: a file has changed", path, "Build the index again.")
 
 
-def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | None) -> LogEncoder:
-    """The encoder of an index: the one given, if it is the same, else loaded by the name in the manifest.
+def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | str | Path | None) -> LogEncoder:
+    """The encoder of an index: the one given, if it is the same, else loaded by the name given or in the manifest, with
+    the backend and all other options that the index was built with.
 
     Raises:
         UserError: another encoder, or it cannot be loaded.
     """
     stated = manifest.config["encoder"]
-    if encoder is None or encoder.needs_fit:
+    reading = EncoderConfig.model_validate(manifest.config["reading"])
+    if isinstance(encoder, str | Path) and str(encoder) != "tfidf":
+        encoder = LogEncoder.load(encoder, reading)
+    elif not isinstance(encoder, LogEncoder) or encoder.needs_fit:
         own = folder / ENCODER
-        reading = EncoderConfig.model_validate(manifest.config["reading"])
         encoder = LogEncoder.load(own if own.is_dir() else stated["name"], reading)
     if encoder.hash != stated["hash"]:
         raise UserError(
-            f"the index was built with another encoder ({stated['name']})", encoder.name, "Build the index again."
+            f"the index was built with another encoder ({_described(stated['name'], reading)})",
+            _described(encoder.name, encoder.config),
+            "Give that one, or build the index again.",
         )
+    if reading_of(encoder.config) != reading_of(reading):
+        before = ", ".join(f"{key} {value}" for key, value in reading_of(reading).items())
+        raise UserError(f"the index was built with {before}", encoder.name, "Open the encoder in the same way.")
     return encoder
+
+
+def _described(name: str, config: EncoderConfig) -> str:
+    """An encoder's name with what else its hash depends on."""
+    options = (f"{name} {getattr(config, name)}" for name in ("backend", "layers", "pooling"))
+    return f"{name}, {', '.join(options)}" if config.backend != "auto" else name
 
 
 def known_mode(name: str) -> Mode:
@@ -290,19 +347,22 @@ def known_mode(name: str) -> Mode:
     return cast(Mode, name)
 
 
-def _check(k: int, mode: str) -> None:
+def _check(k: int, mode: str) -> int:
     known_mode(mode)
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise UserError("-k must be a whole number", k)
     if k < 1:
         raise UserError("-k must be at least 1", k)
+    return int(k)
 
 
-def _open(folder: Path, manifest: Manifest, name: str) -> _Segment:
+def _open(folder: Path, manifest: Manifest, name: str, segments: int) -> _Segment:
     vectors = Vectors.open(folder / name / FAISS)
     has_words = any(listed.startswith(f"{name}/{bm25.PREFIX}") for listed in manifest.outputs)
     gone = deleted(folder, manifest, name)
     return _Segment(
         vectors=vectors,
-        sidecar=Sidecar(folder / name / EVENTS),
+        sidecar=Sidecar(folder / name / EVENTS, segments),
         words=bm25.Words.open(folder / name, vectors.rows) if has_words else None,
         alive=None if gone is None else Allowed(~gone),
     )

@@ -3,7 +3,7 @@ their words for BM25."""
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from logfm.artifacts import Manifest
 from logfm.configs.schema.embeddings import IndexConfig
 from logfm.embeddings.bm25 import WordWriter
+from logfm.embeddings.copies import nodes_of
 from logfm.embeddings.embed import matrix
-from logfm.embeddings.nearest import has_gpu
+from logfm.embeddings.nearest import NODES, RAW, Vectors, has_gpu
 from logfm.embeddings.parts import sync
 from logfm.errors import UserError
 from logfm.extras import require
@@ -40,7 +41,8 @@ class Segment:
     rows: int
     kind: Kind
     recall: float | None
-    """Share of the exact ten nearest that the index finds, over sampled events; None where it is exact."""
+    """Share of the exact ten nearest different vectors that the index finds, over a sample of the different vectors (so
+    frequent lines count no more than rare ones); None where it is exact."""
 
 
 def write_segment(
@@ -49,42 +51,68 @@ def write_segment(
     """Write a segment into `folder`; None, and no folder, where there are no events.
 
     `batches` carry events with vectors (`embed.vector_schema`). Vectors are held on disk, not in memory, until the
-    size is known; flat and hnsw then hold them all. With `small`, too few events for ivfpq get a flat segment.
+    size is known; flat and hnsw then hold them all. Above `flat_up_to` events, and wherever it is no flat index, equal
+    vectors are held once. With `small`, too few for ivfpq get a flat segment.
 
     Raises:
-        UserError: too few events for ivfpq, and not `small`.
+        UserError: too few different vectors for ivfpq, and not `small`.
     """
     folder.mkdir(parents=True)
-    raw = folder / "vectors.raw"
+    raw = folder / RAW
     rows = _spool(folder / EVENTS, raw, batches, WordWriter(folder) if config.bm25 else None)
     if not rows:
         shutil.rmtree(folder)
         return None
-    kind = choose(rows, config, small)
     vectors = np.memmap(raw, dtype=np.float32, mode="r", shape=(rows, dim))
-    index = _build(vectors, kind, config)
-    recall = None if kind == "flat" else _recall(index, vectors, config)
+    nodes, firsts = None, np.arange(rows)
+    if config.kind != "flat" and not (config.kind == "auto" and rows <= config.flat_up_to):
+        nodes, firsts = nodes_of(vectors)
+        nodes = nodes if len(firsts) < rows else None
+    kind = choose(len(firsts), config, small)
+    index = _build(vectors, kind, config, firsts)
+    if nodes is not None:
+        np.save(folder / NODES, nodes)
     faiss = require("faiss", "cpu")
     faiss.write_index(index, str(folder / FAISS))
-    del vectors
-    raw.unlink()
+    opened = Vectors(index, nodes=nodes, exact=vectors if kind == "ivfpq" else None)
+    recall = None if kind == "flat" else _recall(opened, vectors, config, firsts)
+    del vectors, opened
+    if kind != "ivfpq":
+        raw.unlink()
     for path in (*folder.iterdir(), folder):
         sync(path)
     return Segment(rows, kind, recall)
 
 
+def stored(folder: Path, gone: np.ndarray | None) -> Iterator[pa.RecordBatch]:
+    """The events of a segment with their vectors, without the rows that are `gone` (bool (rows,))."""
+    opened = Vectors.open(folder / FAISS)
+    first = 0
+    for batch in pq.ParquetFile(folder / EVENTS).iter_batches(batch_size=_GROUP):
+        rows = np.arange(first, first + batch.num_rows)
+        first += batch.num_rows
+        kept = np.arange(len(rows)) if gone is None else np.flatnonzero(~gone[rows])
+        if len(kept):
+            flat = pa.array(opened.take(rows[kept]).ravel(), pa.float32())
+            vectors = pa.FixedSizeListArray.from_arrays(flat, opened.index.d)
+            yield batch.take(pa.array(kept)).drop_columns(["row"]).append_column("vector", vectors)
+
+
 def choose(rows: int, config: IndexConfig, small: bool = False) -> Kind:
-    """The kind of index for so many events.
+    """The kind of index for so many different vectors.
 
     Raises:
-        UserError: too few events for ivfpq, and not `small`.
+        UserError: too few for ivfpq, and not `small`.
     """
     if config.kind == "auto":
-        return "flat" if rows <= config.flat_up_to else "hnsw" if rows <= config.hnsw_up_to else "ivfpq"
+        if rows <= config.flat_up_to:
+            return "flat"
+        return "hnsw" if rows <= max(config.hnsw_up_to, _PQ_ROWS) else "ivfpq"
     if config.kind == "ivfpq" and rows < _PQ_ROWS:
         if small:
             return "flat"
-        raise UserError(f"ivfpq needs {_PQ_ROWS} events, the input has {rows}", fix="Take --kind flat or hnsw.")
+        what = f"ivfpq needs {_PQ_ROWS} different vectors, the input has {rows}"
+        raise UserError(what, fix="Take --kind flat or hnsw.")
     return config.kind
 
 
@@ -129,9 +157,11 @@ def _spool(sidecar: Path, raw: Path, batches: Iterable[pa.RecordBatch], words: W
     return rows
 
 
-def _build(vectors: np.ndarray, kind: Kind, config: IndexConfig) -> Any:
+def _build(vectors: np.ndarray, kind: Kind, config: IndexConfig, firsts: np.ndarray | None = None) -> Any:
+    """An index of the vectors at some rows, by default of all."""
     faiss = require("faiss", "cpu")
-    rows, dim = vectors.shape
+    firsts = np.arange(len(vectors)) if firsts is None else firsts
+    rows, dim = len(firsts), vectors.shape[1]
     metric = faiss.METRIC_INNER_PRODUCT
     if kind == "flat":
         index = faiss.IndexFlatIP(dim)
@@ -147,33 +177,32 @@ def _build(vectors: np.ndarray, kind: Kind, config: IndexConfig) -> Any:
         index.nprobe = max(8, cells // 16)
         if has_gpu():
             index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(dim))
-        index.train(_sample(vectors, max(256 * cells, _PQ_ROWS), config.seed))
+        index.train(_sample(vectors, firsts, max(256 * cells, _PQ_ROWS), config.seed))
     for start in range(0, rows, _CHUNK):
-        index.add(np.ascontiguousarray(vectors[start : start + _CHUNK]))
+        index.add(np.ascontiguousarray(vectors[firsts[start : start + _CHUNK]]))
     return index
 
 
-def _recall(index: Any, vectors: np.ndarray, config: IndexConfig) -> float:
-    """Share of the exact top ten that the index returns, ties counted as found."""
+def _recall(opened: Vectors, vectors: np.ndarray, config: IndexConfig, firsts: np.ndarray) -> float:
+    """Share of the exact top ten among the vectors at `firsts` that the index returns, ties counted as found."""
     faiss = require("faiss", "cpu")
-    queries = _sample(vectors, config.recall_queries, config.seed)
-    top = min(_TOP, len(vectors))
+    queries = _sample(vectors, firsts, config.recall_queries, config.seed)
+    top = min(_TOP, len(firsts))
     heap = faiss.ResultHeap(len(queries), top, keep_max=True)
-    for start in range(0, len(vectors), _CHUNK):
-        part = np.ascontiguousarray(vectors[start : start + _CHUNK])
+    for start in range(0, len(firsts), _CHUNK):
+        part = np.ascontiguousarray(vectors[firsts[start : start + _CHUNK]])
         scores, rows = faiss.knn(queries, part, min(top, len(part)), metric=faiss.METRIC_INNER_PRODUCT)
         heap.add_result(scores, rows + start)
     heap.finalize()
-    _, found = index.search(queries, top)
-    exact = np.einsum("qkd,qd->qk", vectors[np.maximum(found, 0)], queries)
-    # Repeated lines have equal vectors: any of them is a right answer.
+    _, found = opened.different(queries, top, None)
+    exact = np.einsum("qkd,qd->qk", vectors[firsts[np.maximum(found, 0)]], queries)
+    # Of vectors that are nearly equal any is a right answer.
     right = (found >= 0) & (exact >= heap.D[:, -1:] - 1e-5)
     return round(float(right.mean()), 4)
 
 
-def _sample(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """At most `count` rows without replacement, in their order."""
-    if len(vectors) <= count:
-        return np.array(vectors)
-    rows = np.random.default_rng(seed).choice(len(vectors), count, replace=False)
-    return np.array(vectors[np.sort(rows)])
+def _sample(vectors: np.ndarray, firsts: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """At most `count` of the vectors at `firsts`, without replacement, in their order."""
+    if len(firsts) > count:
+        firsts = np.sort(np.random.default_rng(seed).choice(firsts, count, replace=False))
+    return np.array(vectors[firsts])

@@ -93,24 +93,28 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
 
     @app.post("/v1/embeddings", dependencies=guarded)
     def embeddings(body: EmbeddingsBody) -> Response:
-        """Vectors of texts, as OpenAI's interface gives them."""
+        """Vectors of texts, as OpenAI's interface gives them, and how many different texts were too long (`cut`)."""
         texts = [body.input] if isinstance(body.input, str) else body.input
         if not 0 < len(texts) <= config.most_texts:
             raise UserError(f"input must hold 1 to {config.most_texts} texts", f"{len(texts)} texts")
-        vectors = encoder.encode(texts)
+        _check_length(config.most_characters, *texts)
+        with encoder.counted() as counted:
+            vectors = counted.encode(texts)
         data = [
             {"object": "embedding", "index": row, "embedding": _written(vector, body.encoding_format)}
             for row, vector in enumerate(vectors)
         ]
         # Clients expect the field; nothing is billed here, so nothing is counted.
         usage = {"prompt_tokens": 0, "total_tokens": 0}
-        return _json({"object": "list", "data": data, "model": encoder.name, "usage": usage})
+        document = {"object": "list", "data": data, "model": encoder.name, "usage": usage}
+        return _json(document | {"cut": counted.counts.cut if encoder.tells_cuts else None})
 
     @app.post("/v1/search", dependencies=guarded)
     def search(body: SearchBody) -> Response:
         """The events that answer a text best."""
         if index is None:
             raise UserError("this server has no index", fix="Start it with --index.")
+        _check_length(config.most_characters, body.query)
         mode = body.mode or ("hybrid" if index.has_words else "vector")
         hits = index.search(body.query, body.k, body.where, mode=mode, since=body.since, until=body.until)
         return _json({"query": body.query, "hits": [asdict(hit) for hit in hits]})
@@ -118,9 +122,16 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
     @app.post("/v1/explain", dependencies=guarded)
     def explanation(body: ExplainBody) -> Response:
         """How surprising each token of a line is."""
+        _check_length(config.most_characters, body.text)
         return _json(asdict(explain(encoder, body.text)))
 
     return app
+
+
+def _check_length(most: int, *texts: str) -> None:
+    longest = max(map(len, texts))
+    if longest > most:
+        raise UserError(f"a text may have {most} characters", f"one has {longest}")
 
 
 def _described(encoder: LogEncoder, index: Index | None) -> Document:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 COLUMNS = ("event_id", "text", "source", "file", "offset", "timestamp", "host")
 """What `Sidecar.records` gives, in this order."""
 _KEPT = 2**29
-"""Bytes of row groups in memory at most, for each segment."""
+"""Bytes of row groups in memory at most, for all segments of an index together."""
 # Columns of few different values, which become Python objects once in a row group.
 _FEW = ("source", "file", "host")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,6 +49,8 @@ class Sidecar:
     """A segment's Parquet file; safe to read from several threads."""
 
     path: Path
+    share: int = 1
+    """How many segments the memory for row groups is shared by."""
     _groups: dict[int, _Group] = field(default_factory=dict, repr=False)
     # A Parquet reader keeps a position in its file, which threads may not share.
     _lock: Any = field(default_factory=threading.Lock, repr=False)
@@ -86,7 +88,8 @@ class Sidecar:
             table = self._file.read_row_group(number, columns=list(COLUMNS))
             found = _group(table, self._ends[number] - table.num_rows)
             self._groups[number] = found
-            while len(self._groups) > 1 and sum(len(group.content) for group in self._groups.values()) > _KEPT:
+            most = _KEPT // self.share
+            while len(self._groups) > 1 and sum(len(group.content) for group in self._groups.values()) > most:
                 del self._groups[next(iter(self._groups))]
         return found
 

@@ -11,11 +11,22 @@ Policy = Literal["error", "head", "head_tail", "chunk"]
 Range = tuple[int, int]
 
 
-def pieces(length: int, limit: int, policy: Policy) -> list[list[Range]]:
+class TooLong(UserError):
+    """The policy is "error" and a text is too long; `what` and `text` let who knows its place tell it."""
+
+    def __init__(self, what: str, where: object = None, fix: str | None = None, text: str = "") -> None:
+        super().__init__(what, where, fix)
+        self.what, self.text = what, text
+
+
+FIX = "Choose --truncation head, head_tail or chunk."
+
+
+def pieces(length: int, limit: int, policy: Policy, text: str = "") -> list[list[Range]]:
     """The pieces to encode of a text of `length` tokens, each a list of token ranges; one piece unless chunked.
 
     Raises:
-        UserError: the text is too long and the policy is "error".
+        TooLong: the text is too long and the policy is "error".
     """
     if length <= limit:
         return [[(0, length)]]
@@ -26,10 +37,7 @@ def pieces(length: int, limit: int, policy: Policy) -> list[list[Range]]:
         return [[(0, head), (length - (limit - head), length)]]
     if policy == "chunk":
         return [[(start, min(start + limit, length))] for start in range(0, length, limit)]
-    raise UserError(
-        f"a text has {length} tokens, the encoder reads {limit}",
-        fix="Choose --truncation head, head_tail or chunk.",
-    )
+    raise TooLong(f"a text has {length} tokens, the encoder reads {limit}", fix=FIX, text=text)
 
 
 def pool(vectors: np.ndarray, owners: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:

@@ -63,7 +63,7 @@ def open_head(folder: Path, encoder: LogEncoder | None = None) -> tuple[Head, Lo
     if encoder is None:
         uri = str(folder / ENCODER) if config.encoder == "tfidf" else str(manifest.metrics["encoder"]["name"])
         try:
-            encoder = LogEncoder.load(uri, config.encoding)
+            encoder = LogEncoder.load(uri, head_encoding(folder))
         except UserError as error:
             raise UserError(f"the head's encoder cannot be opened ({error})", fix="Give it with --encoder.") from error
     return Head.load(folder, encoder), encoder, config
@@ -115,9 +115,15 @@ def _config(manifest: Manifest, folder: Path) -> FinetuneConfig:
 
 
 def head_encoding(folder: Path) -> EncoderConfig:
-    """How the encoder of a head was opened.
+    """How the encoder of a head was opened; `auto` may stand for another backend here than it did there.
 
     Raises:
         UserError: no head, or a damaged one.
     """
-    return _config(read_manifest(folder, STAGE), folder).encoding
+    manifest = read_manifest(folder, STAGE)
+    config = _config(manifest, folder)
+    backend = manifest.metrics["encoder"].get("backend", "auto")
+    # A last layer needs torch, which a backend that is named would keep out.
+    if isinstance(config.head, LastLayerConfig) or config.encoding.backend != "auto":
+        return config.encoding
+    return config.encoding.model_copy(update={"backend": backend})

@@ -86,7 +86,7 @@ def _train(config: FinetuneConfig, data: LabelledData, encoder: LogEncoder, fold
         save: Any = encoder.backend
         save.save(folder / ENCODER)
     found: dict[str, Any] = {"left_out": data.left_out, "epochs": len(head.history), "threshold": head.threshold}
-    found["encoder"] = {"name": encoder.name, "hash": encoder.hash}
+    found["encoder"] = {"name": encoder.name, "hash": encoder.hash, "backend": encoder.config.backend}
     for name in SPLITS:
         found[name] = measures(head.probabilities(sequences[name]), labels[name], head.threshold, data.classes)
         found[name]["cut"] = sequences[name].trimmed(config.head.most_events)[1]

@@ -37,6 +37,9 @@ class EncoderConfig(Config):
     bf16: bool = False
     """Products in bfloat16 (encoders trained by logfm): about twice as fast where the processor has them."""
 
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where an encoder folder, `st:` or `hf:` is computed; auto: on a GPU where there is one."""
+
     tfidf_dim: int = Field(default=256, ge=1)
     """Dimensions that TF-IDF is reduced to."""
 
@@ -60,13 +63,14 @@ class IndexConfig(Config):
     """Which FAISS index is built, and how. All rank by cosine."""
 
     kind: Literal["auto", "flat", "hnsw", "ivfpq"] = "auto"
-    """flat is exact; hnsw is a graph over whole vectors; ivfpq holds compressed vectors; auto chooses by size."""
+    """flat is exact; hnsw is a graph over whole vectors; ivfpq holds compressed vectors in memory and ranks what they
+    find by the whole ones on disk; auto chooses by size."""
 
     flat_up_to: int = Field(default=50_000, ge=0)
-    """Events up to which auto takes flat."""
+    """Different vectors up to which auto takes flat."""
 
     hnsw_up_to: int = Field(default=2_000_000, ge=0)
-    """Events up to which auto takes hnsw."""
+    """Different vectors up to which auto takes hnsw, and never fewer than ivfpq needs (9,984)."""
 
     links: int = Field(default=32, ge=2)
     """Links a node of the hnsw graph."""
@@ -81,7 +85,7 @@ class IndexConfig(Config):
     """Texts from the start of the input that tfidf is fitted on."""
 
     recall_queries: int = Field(default=200, ge=1)
-    """Stored events that are searched for at the end of a build, to compare with the exact answer."""
+    """Different stored vectors that are searched for at the end of a build, to compare with the exact answer."""
 
     seed: int = Field(default=0, ge=0)
     """Seed of the training sample of ivfpq and of the recall queries."""
@@ -218,3 +222,6 @@ class ServeConfig(Config):
 
     most_texts: int = Field(default=2048, ge=1)
     """Texts of one request for vectors."""
+
+    most_characters: int = Field(default=1 << 20, ge=1)
+    """Characters of one text: with `--truncation chunk` all of them are read."""

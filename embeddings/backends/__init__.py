@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.errors import UserError
+from logfm.extras import require
 from logfm.pretrain.onnx_files import INT8
 from logfm.tokenizer import LogTokenizer
 
@@ -54,15 +56,30 @@ def open_runner(folder: Path, config: EncoderConfig) -> Runner:
     Raises:
         UserError: not an encoder folder, a damaged one, one without the backend's file, or a package is missing.
     """
-    backend = _fastest(folder, config) if config.backend == "auto" else config.backend
+    backend = chosen_backend(folder, config)
     module = import_module(f"logfm.embeddings.backends.{_OPENERS[backend]}")
     runner: Runner = module.open_backend(folder, config.model_copy(update={"backend": backend}))
     return runner
 
 
-def _fastest(folder: Path, config: EncoderConfig) -> str:
-    """What `auto` stands for here."""
+def chosen_backend(folder: Path, config: EncoderConfig) -> Literal["torch", "onnx", "onnx-int8"]:
+    """The backend that the configuration names, or what `auto` stands for on this machine."""
+    if config.backend != "auto":
+        return config.backend
     if config.bf16 or not (folder / INT8).is_file() or find_spec("onnxruntime") is None:
         return "torch"
     # Asking torch would load it, which takes longer than a search.
-    return "torch" if which("nvidia-smi") else "onnx-int8"
+    gpu = which("nvidia-smi") if config.device == "auto" else config.device == "cuda"
+    return "torch" if gpu else "onnx-int8"
+
+
+def torch_device(config: EncoderConfig) -> Literal["cpu", "cuda"]:
+    """The device that the configuration names, or what `auto` stands for on this machine.
+
+    Raises:
+        UserError: there is no GPU, or torch is not built for it.
+    """
+    gpu = config.device != "cpu" and require("torch", "embed").cuda.is_available()
+    if config.device == "cuda" and not gpu:
+        raise UserError("torch finds no GPU here", fix="Take --device cpu.")
+    return "cuda" if gpu else "cpu"

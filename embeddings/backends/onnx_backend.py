@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from logfm.embeddings.backends import Pooling
 
 _FILES = {"onnx": ONNX, "onnx-int8": INT8}
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _MOST_TOKENS = 4096
 """Longest text, [CLS] and [SEP] included: scores are held for all pairs of tokens at once."""
 _TOKENS = 1024
@@ -104,7 +105,7 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
     if not path.is_file():
         option = "--onnx --int8" if config.backend == "onnx-int8" else "--onnx"
         raise UserError(f"no {path.name} in the encoder folder", folder, f"Write it: logfm export CHECKPOINT {option}")
-    session = _session(runtime, path)
+    session = _session(runtime, path, config.device)
     if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != file_hash(folder / WEIGHTS):
         raise UserError("the ONNX file was written from other weights", path, "Export the encoder again.")
     tokenizer = LogTokenizer.load(folder)
@@ -122,13 +123,16 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
     )
 
 
-def _session(runtime: Any, path: Path) -> Any:
+def _session(runtime: Any, path: Path, device: str) -> Any:
     options = runtime.SessionOptions()
     # As torch reads it; ONNX Runtime's own default is one thread a core. It does not know this variable.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
-    providers = [
-        one for one in ("CUDAExecutionProvider", "CPUExecutionProvider") if one in runtime.get_available_providers()
-    ]
+    # OpenMP allows a list, one number for each depth of nesting.
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    wanted = _PROVIDERS[1:] if device == "cpu" else _PROVIDERS
+    providers = [one for one in wanted if one in runtime.get_available_providers()]
+    if device == "cuda" and providers == list(_PROVIDERS[1:]):
+        raise UserError("ONNX Runtime finds no GPU here", fix="Take --device cpu.")
     try:
         return runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:

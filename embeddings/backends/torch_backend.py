@@ -62,11 +62,12 @@ def open_backend(folder: Path, config: EncoderConfig) -> TorchRunner:
     Raises:
         UserError: not an encoder folder, or a damaged one.
     """
-    torch = require("torch", "embed")
+    require("torch", "embed")
     require("transformers", "embed")
+    from logfm.embeddings.backends import torch_device
     from logfm.pretrain import load_encoder
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device(config)
     pretrained = load_encoder(folder, config.bf16, device)
     if device == "cuda":
         return TorchRunner(replace(pretrained, tokens_per_batch=config.tokens_per_batch))

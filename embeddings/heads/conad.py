@@ -13,10 +13,13 @@ import torch
 from torch.nn.functional import normalize
 
 from logfm.configs.schema.embeddings import ConadConfig
+from logfm.console import say
 from logfm.embeddings.heads.pairs import closest_pairs
 from logfm.errors import UserError
 from logfm.extras import require
 
+# Different events whose graph takes minutes.
+_LONG = 10_000
 # Elements of a block of predicted edges: 64 MB in float32, of which a few are alive at once.
 _BLOCK = 1 << 24
 
@@ -41,6 +44,8 @@ def conad(vectors: np.ndarray, config: ConadConfig, seed: int) -> np.ndarray:
         raise UserError(f"no graph can be made: {error}", fix="Give other events, or take another --method.") from error
     spread = nodes.std(axis=0)
     features = torch.from_numpy((nodes - nodes.mean(axis=0)) / np.where(spread > 1e-6, spread, 1)).float()
+    if len(nodes) > _LONG:
+        say(f"conad: {len(nodes)} different events, {edges.shape[1]} edges, {config.epochs} epochs: this takes a while")
     both_ways = torch.from_numpy(np.concatenate((edges, edges[::-1]), axis=1))
     detector = CONAD(hidden_dim=config.hidden, epochs=config.epochs)
     with torch.random.fork_rng(devices=[]):

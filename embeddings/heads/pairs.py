@@ -10,7 +10,8 @@ _BLOCK = 1 << 24
 _SAMPLE = 1 << 20
 # A sample's quantile of 10,000 hits is off by 1 % (one standard deviation): this margin is five of them.
 _MARGIN = 1.05
-_MOST = 1 << 27
+# Edges of a graph: with both directions and what sorts them, about 3 GB.
+_MOST = 1 << 25
 
 
 def squared(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -29,18 +30,18 @@ def blocks(rows: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-def nearest(queries: np.ndarray, vectors: np.ndarray, skip_self: bool = False) -> np.ndarray:
+def nearest(queries: np.ndarray, vectors: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
     """Distance of each query to its nearest vector, float64 (queries,).
 
-    With `skip_self`, the queries are the vectors and each one's nearest other is meant.
+    With `own`, int64 (queries,), each query is the vector of that row, and its nearest other is meant.
     """
     found = np.empty(len(queries), dtype=np.float64)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     for part in blocks(len(queries), len(vectors)):
         mine = np.asarray(queries[part], dtype=np.float32)
         distances = squared(mine, vectors)
-        if skip_self:
-            distances[np.arange(len(distances)), np.arange(part.start, part.stop)] = np.inf
+        if own is not None:
+            distances[np.arange(len(distances)), own[part]] = np.inf
         # A difference of products is off by the square root of float32's precision where two vectors are equal.
         found[part] = np.linalg.norm(mine - vectors[distances.argmin(axis=1)], axis=1)
     return found

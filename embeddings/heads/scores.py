@@ -14,7 +14,8 @@ class Scores:
     threshold: float
     """The score that at most the share `contamination` of the fitted events exceeds."""
     fitted: np.ndarray
-    """float64 (baseline events,): the scores of the events that are normal; `scores` itself without a baseline."""
+    """float64 (baseline events,): the scores of the events that are normal, NaN where one was not judged; `scores`
+    itself without a baseline."""
 
 
 def against(scores: np.ndarray, fitted: np.ndarray | None, contamination: float) -> Scores:

@@ -1,9 +1,11 @@
 """The backends of an encoder folder agree; what moves vectors has a hash of its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,12 +13,15 @@ import pytest
 
 from logfm.artifacts import read_manifest
 from logfm.configs.schema.embeddings import EncoderConfig
-from logfm.embeddings import LogEncoder
+from logfm.configs.schema.simulate import SimulateConfig
+from logfm.corpus.simulate import simulate
+from logfm.embeddings import Index, LogEncoder
 from logfm.embeddings.folder import chosen_layers
+from logfm.embeddings.index import add, build, search
 from logfm.errors import UserError
 from logfm.pretrain.export import Extras, export_checkpoint
 from logfm.pretrain.onnx_files import write_onnx
-from tests.embeddings.samples import log_lines
+from tests.embeddings.samples import log_lines, write_log
 
 LINES = [*log_lines(60, seed=3), "", "a", " ", "x" * 900, "user=root " * 40, "\udcff \ud800"]
 
@@ -54,6 +59,35 @@ def test_onnx_gives_what_torch_gives(folder, name, least, options):
         assert np.abs(found - expected).max() < 1e-4
         if options.get("pooling") != "first":  # [CLS] of random weights is nearly the same everywhere
             assert centred_cosines(found, expected).min() >= least
+
+
+def mean_average_precision(vectors, labels):
+    """Of each line as a query: the lines of its kind are right."""
+    centred = vectors - vectors.mean(0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    found = []
+    for row, similar in enumerate(unit @ unit.T):
+        order = np.delete(np.arange(len(unit)), row)[np.argsort(-np.delete(similar, row), kind="stable")]
+        right = labels[order] == labels[row]
+        found.append((np.cumsum(right) / (1 + np.arange(len(right))))[right].mean())
+    return float(np.mean(found))
+
+
+def test_search_with_every_backend_is_as_good(folder, tmp_path):
+    """On lines of simulated machines, searched for lines of the same program."""
+    simulate(SimulateConfig(events=2_000, attacks=0, seed=5), tmp_path / "all")
+    lines = (tmp_path / "all" / "logs" / "linux" / "auth.log").read_text().splitlines()[:300]
+    labels = np.array([re.sub(r"\d+", "0", " ".join(line.split()[4:7])) for line in lines])
+    kept = np.isin(labels, [one for one, count in Counter(labels.tolist()).items() if count > 1])
+    lines, labels = [line for line, keep in zip(lines, kept, strict=True) if keep], labels[kept]
+    assert len(lines) > 250 and len(set(labels)) > 4
+    found = {
+        name: mean_average_precision(LogEncoder.load(folder, backend=name).encode(lines), labels)
+        for name in ("torch", "onnx", "onnx-int8")
+    }
+    assert found["torch"] > 1.5 * mean_average_precision(np.random.default_rng(0).random((len(lines), 32)), labels)
+    assert abs(found["onnx"] - found["torch"]) < 1e-3
+    assert abs(found["onnx-int8"] - found["torch"]) <= 0.01
 
 
 def test_vectors_do_not_depend_on_the_batch(folder):
@@ -132,6 +166,7 @@ def test_layers_by_name(layers, count, expected):
         ({"layers": "first"}, "layers"),
         ({"pooling": "median"}, "pooling"),
         ({"backend": "tensorrt"}, "backend"),
+        ({"config": EncoderConfig(backend="onnx", bf16=True)}, "bf16 is for the backend torch"),
     ],
 )
 def test_options_that_do_not_exist(folder, options, words):
@@ -143,6 +178,44 @@ def test_options_are_for_our_folders(minilm_folder):
     for options in ({"backend": "onnx"}, {"layers": "1"}, {"pooling": "first"}):
         with pytest.raises(UserError, match="is for encoder folders of logfm"):
             LogEncoder.load(f"st:{minilm_folder}", **options)
+    with pytest.raises(UserError, match="the option bf16 is for encoder folders"):
+        LogEncoder.load(f"hf:{minilm_folder}", EncoderConfig(bf16=True))
+
+
+@pytest.mark.parametrize("uri", ["py:tests.embeddings.samples:Letters", "http://127.0.0.1:1/v1/embeddings#m", "tfidf"])
+@pytest.mark.parametrize("options", [{"truncation": "error"}, {"max_tokens": 9}, {"bf16": True}])
+def test_what_an_encoder_cannot_do_is_refused(uri, options):
+    if uri == "tfidf" and "truncation" in options:
+        assert LogEncoder.load(uri, EncoderConfig(**options)).tells_cuts  # nothing is cut, so each policy holds
+        return
+    with pytest.raises(UserError, match=f"the option {next(iter(options))}"):
+        LogEncoder.load(uri, EncoderConfig(**options))
+
+
+def test_bf16_and_the_device_are_chosen(folder, minilm_folder, monkeypatch, letters):
+    import torch
+
+    assert LogEncoder.load(folder, bf16=True).config.backend == "torch"
+    assert LogEncoder.load(folder, bf16=True).backend.runner.pretrained.bf16
+    monkeypatch.setattr("logfm.embeddings.backends.which", lambda _: "/usr/bin/nvidia-smi")
+    assert LogEncoder.load(folder, device="cpu").config.backend == "onnx-int8"  # beside a GPU
+    for uri in (folder, f"st:{minilm_folder}", f"hf:{minilm_folder}"):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(UserError, match="torch finds no GPU here"):
+            LogEncoder.load(uri, device="cuda")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        options = {"backend": "torch"} if uri == folder else {}
+        assert LogEncoder.load(uri, device="cpu", **options).encode(["a"]).shape[0] == 1
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(UserError, match="ONNX Runtime finds no GPU here"):
+        LogEncoder.load(folder, backend="onnx", device="cuda")
+    with pytest.raises(UserError, match="the option device is for encoder folders, st: and hf:"):
+        LogEncoder.load("py:letters_module:encoder", device="cpu")
+
+
+def test_an_index_does_not_remember_a_device(folder, tmp_path):
+    log = write_log(tmp_path / "app.log", log_lines(5))
+    assert build([log], LogEncoder.load(folder, device="cpu"), tmp_path / "i").config["reading"]["device"] == "auto"
 
 
 def test_a_folder_without_a_graph_says_how_to_write_it(encoder_folder):
@@ -236,6 +309,12 @@ def test_auto_takes_integers_where_they_are_and_still_explains(tmp_path, encoder
     assert LogEncoder.load(folder).hash == LogEncoder.load(folder, backend="torch").hash
 
 
+@pytest.mark.parametrize("threads", ["2,1", "", " 1 ", "many"])
+def test_a_number_of_threads_as_openmp_takes_it(folder, monkeypatch, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert LogEncoder.load(folder, backend="onnx").encode(["a"]).shape == (1, 32)
+
+
 def test_onnx_loads_no_torch(folder):
     script = (
         "import sys; from logfm.embeddings import LogEncoder\n"
@@ -295,3 +374,32 @@ def test_a_folder_whose_tokenizer_is_not_the_models_own_is_refused(folder, tmp_p
     (out / "config.json").write_text(json.dumps(config | {"logfm_tokenizer": "0" * 64}))
     with pytest.raises(UserError, match="not the one that this encoder was trained with"):
         LogEncoder.load(out, backend=backend)
+
+
+def test_an_index_opens_with_the_backend_it_was_built_with(tmp_path, folder, monkeypatch):
+    log = write_log(tmp_path / "app.log", log_lines(20))
+    for backend, other in (("onnx-int8", "/usr/bin/nvidia-smi"), ("torch", None)):
+        index, there = tmp_path / backend, "/usr/bin/nvidia-smi" if other is None else None
+        monkeypatch.setattr("logfm.embeddings.backends.which", lambda _, found=there: found)
+        encoder = LogEncoder.load(folder)
+        assert encoder.config.backend == backend
+        assert build([log], encoder, index).config["reading"]["backend"] == backend
+        # Another machine, on which `auto` stands for something else.
+        monkeypatch.setattr("logfm.embeddings.backends.which", lambda _, found=other: found)
+        assert LogEncoder.load(folder).config.backend != backend
+        moved = tmp_path / f"moved-{backend}"
+        shutil.copytree(folder, moved)
+        for given in (None, moved, str(moved)):
+            assert search(index, log_lines(20)[7], k=1, encoder=given)[0].score == pytest.approx(1, abs=1e-3)
+        more = write_log(tmp_path / f"{backend}.log", log_lines(3, seed=8))
+        assert add(index, [more], moved).metrics["events"] == 23
+        with pytest.raises(UserError, match=rf"built with another encoder \(.*, backend {backend}, .*backend"):
+            Index.open(index, LogEncoder.load(folder))
+
+
+def test_workers_and_manifests_are_told_no_auto(folder, encoder_folder, monkeypatch, letters):
+    monkeypatch.setattr("logfm.embeddings.backends.which", lambda _: None)
+    assert LogEncoder.load(folder).config.backend == "onnx-int8"
+    assert LogEncoder.load(folder).explains
+    assert LogEncoder.load(encoder_folder).config.backend == "torch"
+    assert letters.config.backend == "auto"

@@ -35,7 +35,8 @@ def log(tmp_path, letters):
 def test_embed(tmp_path, log):
     out = tmp_path / "vectors.parquet"
     found = run("embed", log, "--encoder", "py:letters_module:encoder", "--out", out, "--json")
-    assert orjson.loads(found.stdout) == {"out": str(out), "events": 61, "dim": 36, "cut": 0}
+    assert orjson.loads(found.stdout) == {"out": str(out), "events": 61, "dim": 36, "cut": None}
+    assert "does not tell which texts it cuts" in found.stderr
     assert pq.read_metadata(out).num_rows == 61
 
 

@@ -7,6 +7,7 @@ from logfm.artifacts import read_manifest
 from logfm.configs.schema.embeddings import IndexConfig
 from logfm.embeddings import Index
 from logfm.embeddings.index import add, build, delete, search
+from logfm.embeddings.search import verify
 from logfm.errors import UserError
 from tests.embeddings.samples import log_lines, write_log
 
@@ -44,6 +45,26 @@ def test_what_meets_a_condition_is_gone_from_every_search(index):
         assert gone not in texts
     assert all(texts == [] for texts in found(index, where="host = 'host1'").values())
     assert sorted(found(index, where="host != 'host2'")["vector"]) == [line for line in left if " host0 " in line]
+
+
+def test_a_reader_amid_changes_reads_again(index, monkeypatch):
+    """A second delete removes the list of rows that the first one replaced, which the reader still wants."""
+    delete(index, "host = 'host1'")
+    right, calls = verify, []
+
+    def slow(*given, **named):
+        calls.append(1)
+        if len(calls) == 1:
+            monkeypatch.setattr("logfm.embeddings.search.verify", right)
+            delete(index, "host = 'host0'")
+            delete(index, "text LIKE '%alice%'")
+        return right(*given, **named)
+
+    monkeypatch.setattr("logfm.embeddings.search.verify", slow)
+    opened = Index.open(index)
+    assert calls == [1]
+    assert opened.events == read_manifest(index).metrics["events"]
+    assert opened.events == sum(" host2 " in line and "alice" not in line for line in log_lines(60))
 
 
 def test_ids_and_conditions_add_up(index):

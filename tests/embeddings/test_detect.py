@@ -101,6 +101,26 @@ def test_a_finding_leads_back_to_the_byte_and_names_what_it_resembles(tmp_path, 
     assert nearest.score <= (others @ unit[0]).max() + 1e-5
 
 
+@pytest.mark.parametrize("with_baseline", [False, True])
+def test_no_event_is_its_own_nearest_normal_event(tmp_path, letters, with_baseline):
+    lines = log_lines(150)
+    log = write_log(tmp_path / "app.log", lines * 2)
+    baseline = [write_log(tmp_path / "week.log", log_lines(200))] if with_baseline else None
+    found = find([log], letters, DetectConfig(method="knn", top=40), baseline)
+    others = sorted(set(log_lines(200))) if with_baseline else lines
+    for one in found.findings:
+        nearest = one.nearest_normal
+        assert nearest.text != one.text
+        rivals = [text for text in others if text != one.text]
+        vectors = letters.encode([one.text, nearest.text, *rivals])
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        assert nearest.score == pytest.approx(float(unit[0] @ unit[1]), abs=1e-5)
+        # What lies above the threshold is no answer either: few do.
+        assert (unit[2:] @ unit[0] > nearest.score + 1e-5).mean() <= 0.02
+    log = write_log(tmp_path / "same.log", ["a line"] * 30)
+    assert find([log], letters, DetectConfig(top=1)).findings[0].nearest_normal is None
+
+
 def test_equal_texts_are_one_finding_with_their_number(tmp_path, letters):
     lines = [*log_lines(80), *(["zzzz zzzz zzzz"] * 2), "99999999 qqqq"]
     log = write_log(tmp_path / "app.log", lines)

@@ -1,15 +1,18 @@
 """Vectors in Parquet: content, keys, and that a file appears whole or not at all."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from logfm.artifacts import produce, read_manifest
 from logfm.corpus import build as build_corpus
 from logfm.embeddings.embed import (
     KEYS,
@@ -18,11 +21,13 @@ from logfm.embeddings.embed import (
     input_hashes,
     is_vectors,
     known_engine,
+    licences,
     matrix,
     vector_schema,
     vectors,
 )
 from logfm.embeddings.encoder import LogEncoder
+from logfm.embeddings.index import build
 from logfm.embeddings.parts import parts_of
 from logfm.errors import LogfmError, UserError
 from tests.embeddings.samples import log_lines, write_log
@@ -174,6 +179,45 @@ room.embed([{log!r}], encoder, Path({str(out)!r}), part_rows=5000)
     embed([log], encoder, tmp_path / "expected.parquet")
     assert pq.read_table(out).equals(pq.read_table(tmp_path / "expected.parquet"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["app.log", "expected.parquet", "out.parquet"]
+
+
+def test_what_a_kill_in_the_last_moment_leaves_is_removed(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(3))
+    out, left = tmp_path / "out.parquet", tmp_path / ".out.parquet.partial"
+    embed([log], letters, out)
+    left.mkdir()
+    (left / "key").write_text("of the run that was killed")
+    with _locked(left), pytest.raises(UserError, match="the file exists"):
+        embed([log], letters, out)
+    assert left.exists()  # another process still has it
+    with pytest.raises(UserError, match="the file exists"):
+        embed([log], letters, out)
+    assert not left.exists() and out.exists()
+
+
+@contextmanager
+def _locked(folder):
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def test_licences_travel_with_the_vectors(tmp_path, letters):
+    log = write_log(tmp_path / "app.log", log_lines(3))
+    with produce(tmp_path / "corpus", stage="corpus", config={}, inputs={}) as work:
+        work.licences.update({"MIT", "CC-BY-4.0"})
+    assert licences([tmp_path / "corpus"]) == ["CC-BY-4.0", "MIT"]
+    assert licences([log]) == []
+    build_corpus([log], tmp_path / "real", workers=1)
+    manifest = read_manifest(tmp_path / "real")
+    named = manifest.model_copy(update={"licences": ["MIT"]})
+    (tmp_path / "real" / "manifest.json").write_text(named.model_dump_json())
+    embed([tmp_path / "real"], letters, tmp_path / "one.parquet")
+    embed([tmp_path / "one.parquet"], letters, tmp_path / "two.parquet")
+    assert build([tmp_path / "two.parquet"], letters, tmp_path / "index").licences == ["MIT"]
 
 
 def test_two_writers_do_not_meet(tmp_path, letters):

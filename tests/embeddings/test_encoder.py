@@ -1,5 +1,6 @@
 """LogEncoder: URIs, input checks, equal texts, order, truncation, threads."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -8,9 +9,10 @@ import pytest
 
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings import Encoder, LogEncoder
+from logfm.embeddings.index import build, search
 from logfm.embeddings.truncation import batches, pieces, pool
 from logfm.errors import LogfmError, UserError
-from tests.embeddings.samples import log_lines
+from tests.embeddings.samples import log_lines, write_log
 
 
 @pytest.mark.parametrize(
@@ -102,12 +104,21 @@ def test_equal_texts_are_encoded_once_and_the_order_is_kept(letters):
     assert (letters.counts.texts, letters.counts.encoded) == (5, 3)
 
 
-def test_every_encoder_keeps_the_protocol(letters, minilm, ours):
-    for encoder in (letters, minilm, ours, letters.backend.target):
-        if isinstance(encoder, LogEncoder):
-            assert isinstance(encoder, Encoder)
+def test_every_kind_of_encoder_keeps_the_protocol(letters, minilm, minilm_folder, ours, server):
+    tfidf = LogEncoder.load("tfidf")
+    tfidf.fit(log_lines(20))
+    others = [LogEncoder.load(f"hf:{minilm_folder}"), LogEncoder.load(f"{server.url}#m"), tfidf]
+    hashes = set()
+    for encoder in (letters, minilm, ours, *others):
+        assert isinstance(encoder, Encoder)
+        lines = log_lines(4)
+        found = encoder.encode([*lines, lines[0]])
+        assert found.shape == (5, encoder.dim) and found.dtype == np.float32
+        assert np.array_equal(found[0], found[4])
+        assert str(encoder.name) == encoder.name
+        hashes.add(encoder.hash)
+    assert len(hashes) == 6
     assert not isinstance(letters.backend.target, Encoder)
-    assert len({letters.hash, minilm.hash, ours.hash}) == 3
 
 
 def test_a_class_is_made_into_an_object(letters):
@@ -140,14 +151,33 @@ def test_st_gives_what_sentence_transformers_gives(minilm, minilm_folder):
     assert np.abs(found - theirs).max() < 1e-5
 
 
-def test_hf_is_the_mean_over_tokens(minilm_folder, minilm):
+def test_hf_is_the_mean_over_tokens(minilm_folder, minilm, tmp_path):
     encoder = LogEncoder.load(f"hf:{minilm_folder}")
     lines = [*log_lines(12), "", "a"]
     found = encoder.encode(lines)
     # This model's own pooling is the same mean, then scaled to length 1.
     assert np.abs(found / np.linalg.norm(found, axis=1, keepdims=True) - minilm.encode(lines)).max() < 1e-5
     assert not np.allclose(np.linalg.norm(found, axis=1), 1, atol=0.01)
-    assert encoder.hash == minilm.hash
+    # So the vectors of the two ways differ, and the one is refused where the other was used.
+    assert encoder.hash != minilm.hash and encoder.dim == minilm.dim
+    assert encoder.hash == LogEncoder.load(f"hf:{minilm_folder}").hash
+    log = write_log(tmp_path / "app.log", lines[:12])
+    build([log], minilm, tmp_path / "index")
+    with pytest.raises(UserError, match="built with another encoder"):
+        search(tmp_path / "index", lines[0], encoder=f"hf:{minilm_folder}")
+
+
+def test_a_model_with_other_weights_in_its_file_opens_in_silence(encoder_folder, tmp_path, capfd):
+    from safetensors.numpy import load_file, save_file
+    from transformers.utils import logging
+
+    folder = tmp_path / "model"
+    shutil.copytree(encoder_folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"head.bias": np.ones(3)}, folder / "model.safetensors", {"format": "pt"})
+    logging.set_verbosity_warning()
+    LogEncoder.load(f"hf:{folder}")
+    assert capfd.readouterr().err == ""
 
 
 def test_lone_surrogates_do_not_crash(minilm, ours):

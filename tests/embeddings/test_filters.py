@@ -1,5 +1,6 @@
 """Conditions and time ranges: what they let through, and that they reach nothing but the events."""
 
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -89,8 +90,14 @@ def test_no_condition_reads_or_writes_a_file(sidecar, tmp_path, where):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["events.parquet", "secret.csv"]
 
 
+def _with_memory(limit):
+    settings = [one for one in filters._CLOSED if "memory_limit" not in one]
+    assert len(settings) == len(filters._CLOSED) - 1  # there is a limit anyway
+    return (f"SET memory_limit = '{limit}'", "SET threads = 1", *settings)
+
+
 def test_what_does_not_fit_in_memory_is_not_spilled_into_the_working_directory(sidecar, tmp_path, monkeypatch):
-    monkeypatch.setattr(filters, "_CLOSED", ("SET memory_limit = '40MB'", "SET threads = 1", *filters._CLOSED))
+    monkeypatch.setattr(filters, "_CLOSED", _with_memory("40MB"))
     large = "(SELECT sum(n) FROM (SELECT row_number() OVER (ORDER BY hash(range)) AS n FROM range(2000000))) > row"
     with pytest.raises(UserError, match="--where: Out of Memory"):
         matching(sidecar, 10, Filter(large))
@@ -103,3 +110,12 @@ def test_times_are_read():
     for wrong in ("yesterday", "", "2026-13-01", "'; DROP TABLE x"):
         with pytest.raises(UserError, match="--until is no date or time"):
             parse_time(wrong, "--until")
+
+
+@pytest.mark.parametrize("rows", ["range(1000000000000)", "range(100000000) a, range(100000000) b"])
+def test_a_condition_without_end_is_stopped(sidecar, monkeypatch, rows):
+    monkeypatch.setattr(filters, "_SECONDS", 0.3)
+    with pytest.raises(UserError, match=r"--where: the condition takes longer than 0\.3 s"):
+        matching(sidecar, 10, Filter(f"(SELECT count(*) FROM {rows}) > 0"))
+    assert threading.active_count() < 10
+    assert matching(sidecar, 10, Filter("host = 'host1'")).sum() == 3

@@ -44,6 +44,15 @@ def test_an_address_by_words_and_by_both(index):
         run("search", index, "a", "--mode", "words")
 
 
+def test_a_hybrid_ranking_shows_places(index):
+    line = log_lines(200)[77]
+    for options, words in (((), " rank "), (("--mode", "vector"), "score ")):
+        rows = run("search", index, line, "-k", 3, *options).stdout.splitlines()
+        assert rows[0].startswith(words.strip())
+        first = [row.split()[0] for row in rows if " 2026-" in row or f" {line[:6]}" in row]
+        assert first[:3] == ["1", "2", "3"] if not options else first[0] == "1.000"
+
+
 def test_a_time_range(index):
     year = hits(index, "session", "-k", 1)[0]["timestamp"][:4]
     found = hits(index, "session", "-k", 500, "--since", f"{year}-01-05T10:01", "--until", f"{year}-01-05T10:02")
@@ -75,3 +84,12 @@ def test_without_words(tmp_path, letters):
     assert len(hits(tmp_path / "index", "a")) == 5
     with pytest.raises(UserError, match="built without words"):
         run("search", tmp_path / "index", "a", "--mode", "hybrid")
+
+
+def test_an_index_that_finds_too_little_says_so(tmp_path, letters, monkeypatch):
+    log = write_log(tmp_path / "app.log", log_lines(60))
+    arguments = (log, "--encoder", "py:letters_module:encoder", "--kind", "hnsw", "--index")
+    assert "not found" not in run("index", "build", *arguments, tmp_path / "good").stderr
+    monkeypatch.setattr("logfm.embeddings.segments._recall", lambda *_: 0.75)
+    found = run("index", "build", *arguments, tmp_path / "poor")
+    assert "recall@10 0.750" in found.stderr and "some of the nearest events are not found" in found.stderr

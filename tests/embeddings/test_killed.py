@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from logfm.embeddings import LogEncoder
-from logfm.embeddings.index import add, build, delete, search
+from logfm.embeddings.index import add, build, compact, delete, search
 from tests.embeddings.samples import log_lines, write_log
 
 # Kills itself when a function is called, the n-th time.
@@ -120,3 +120,26 @@ def test_a_killed_delete_leaves_the_index_and_a_rerun_completes_it(tmp_path, kil
     for hits in everything(folder, lines[7]):
         assert len(hits) == 59 - gone
         assert all(hit.host != "host1" for hit in hits)
+
+
+def test_a_killed_compaction_leaves_the_index_and_a_rerun_completes_it(tmp_path, kill):
+    lines = log_lines(60)
+    log = write_log(tmp_path / "app.log", lines[:40])
+    folder = tmp_path / "index"
+    build([log], LogEncoder.load("py:killing_encoder:encoder"), folder)
+    add(folder, [write_log(tmp_path / "app.log", lines)])
+    delete(folder, "text LIKE '% host1 %'")
+    before = everything(folder, lines[7])
+    for moment in (
+        ("numpy", "save", 1),
+        ("logfm.embeddings.index", "sync", 1),
+        ("logfm.embeddings.index", "write_atomic", 1),
+    ):
+        kill(f"compact({str(folder)!r})", *moment)
+        assert everything(folder, lines[7]) == before
+    kept = sum(" host1 " not in line for line in lines)
+    assert compact(folder).metrics["events"] == kept
+    compact(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "segment-000003"]
+    for hits in everything(folder, lines[7]):
+        assert len({hit.event_id for hit in hits}) == len(hits) == kept

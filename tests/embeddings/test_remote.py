@@ -1,6 +1,8 @@
 """Encoders behind a real local server, with everything it can do wrong."""
 
+import socket
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -9,7 +11,7 @@ import pytest
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings import LogEncoder
 from logfm.embeddings.remote import KEY_VARIABLE, RemoteBackend
-from logfm.errors import LogfmError
+from logfm.errors import LogfmError, UserError
 from tests.embeddings.samples import answer, right_answer
 
 
@@ -19,6 +21,46 @@ def open_server(server, **options):
     config = EncoderConfig(**options)
     backend = RemoteBackend(server.url, "m", config, wait=waits.append)
     return LogEncoder(f"{server.url}#m", backend, config), waits
+
+
+HANG, TRICKLE, CLOSE = "hang", "trickle", "close"
+
+
+@pytest.fixture
+def raw():
+    """A server that sends the first of `answers` to every request as it is, and then does what the second says."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = SimpleNamespace(url=f"http://127.0.0.1:{listening.getsockname()[1]}/v1/embeddings", answers=[])
+    over, held = threading.Event(), []
+
+    def serve():
+        while not over.is_set():
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            connection.recv(1 << 16)
+            connection.sendall(server.answers[0])
+            held.append(connection)
+            if server.answers[1] == CLOSE:
+                connection.close()
+            while server.answers[1] == TRICKLE:
+                try:
+                    connection.sendall(b" ")
+                except OSError:
+                    break
+                if over.wait(0.02):
+                    break
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield server
+    over.set()
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join()
+    for connection in held:
+        connection.close()
 
 
 def data(*vectors):
@@ -64,6 +106,64 @@ def test_an_absurd_retry_after_is_bounded(server):
     server.answers = [answer(429, Retry_After="1000000"), answer(429, Retry_After="soon"), right_answer]
     assert encoder.dim == 3
     assert waits == [60.0, 2.0]
+
+
+@pytest.mark.parametrize("header", ["nan", "inf", "-inf", "-5"])
+def test_a_retry_after_that_is_no_time_is_passed_over(server, header):
+    encoder, waits = open_server(server)
+    server.answers = [answer(503, Retry_After=header), right_answer]
+    assert encoder.dim == 3
+    assert waits == [0.0 if header == "-5" else 1.0]
+
+
+def test_an_error_that_breaks_off_is_tried_again(raw):
+    encoder, waits = open_server(raw, http_timeout=0.2, http_attempts=2)
+    raw.answers = [b"HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nso", HANG]
+    with pytest.raises(LogfmError, match=r"answered 503.*2 times in a row"):
+        encoder.encode(["a"])
+    assert waits == [1.0]
+
+
+@pytest.mark.parametrize("words", ["timed out", "more expected"])
+def test_an_answer_that_trickles_or_is_cut_is_tried_again(raw, words):
+    encoder, waits = open_server(raw, http_timeout=0.2, http_attempts=2)
+    raw.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[", TRICKLE if words == "timed out" else CLOSE]
+    with pytest.raises(LogfmError, match=rf"gave no answer \(.*{words}.*2 times in a row"):
+        encoder.encode(["a"])
+    assert waits == [1.0]
+
+
+def test_an_answer_without_end_is_refused(server, monkeypatch):
+    monkeypatch.setattr("logfm.embeddings.remote._BYTES_A_TEXT", 1000)
+    encoder, _ = open_server(server)
+    server.answers = [answer(200, b" " * 200_000)]
+    with pytest.raises(LogfmError, match="gave more than 2000 bytes"):
+        encoder.encode(["a"])
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://127.0.0.1:99999/v1/embeddings", "no such port"),
+        ("http://127.0.0.1:x/v1/embeddings", "no such port"),
+        ("http://:80/v1/embeddings", "no host"),
+        ("http://[::1/v1/embeddings", "no host"),
+        ("http://127.0.0.1/v1/\N{LATIN SMALL LETTER E WITH ACUTE}", "percent-encoded"),
+        ("http://127.0.0.1/v1 /embeddings", "percent-encoded"),
+        ("http://127.0.0.1/v1\n/embeddings", "percent-encoded"),
+    ],
+)
+def test_an_address_that_is_none_is_the_users_mistake(address, words):
+    with pytest.raises(UserError, match=words):
+        LogEncoder.load(f"{address}#m")
+
+
+def test_a_refusal_tells_the_size_of_the_text(server):
+    encoder, _ = open_server(server)
+    assert encoder.dim == 3
+    server.answers = [answer(413, b"too long")]
+    with pytest.raises(LogfmError, match=r"answered 413: too long \(2 texts, the longest of 5000 bytes\)"):
+        encoder.encode(["a", "b" * 5000])
 
 
 def test_it_gives_up_after_all_attempts(server):

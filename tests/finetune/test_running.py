@@ -17,7 +17,7 @@ from logfm.configs.base import parse, recipes
 from logfm.configs.schema.finetune import FinetuneConfig
 from logfm.embeddings import LogEncoder
 from logfm.errors import UserError
-from logfm.finetune.classify import classify
+from logfm.finetune.classify import classify, head_encoding
 from logfm.finetune.running import finetune
 from tests.embeddings.samples import write_log
 from tests.finetune.samples import recipe, write_logs
@@ -112,6 +112,8 @@ def test_an_encoder_folder_and_the_last_layer(folder, encoder_folder, tmp_path):
     other = run(folder, out=str(tmp_path / "beside"), head={"kind": "lstm", "most_events": 5}, **beside)
     plain = manifest.metrics["logistic_regression"]
     assert plain == other.metrics["logistic_regression"] and plain["test"]["pr_auc"] > 0.5
+    # Elsewhere `auto` may be another backend; a last layer is trained on torch anyway.
+    assert head_encoding(tmp_path / "beside").backend == "torch" and head_encoding(out).backend == "auto"
     assert set(manifest.outputs) == {"head.json", "head.safetensors"}
     assert len(classify([str(folder / "logs")], out).verdicts) == 72
     with pytest.raises(UserError, match="encoder folder trained by logfm"):

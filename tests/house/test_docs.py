@@ -1,12 +1,15 @@
 """The guide to embeddings: what it shows runs, and every way gives the same vectors."""
 
 import ast
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from logfm.cli import main
 from logfm.configs.schema.pretrain import ModelConfig
 from logfm.configs.schema.tokenizer import TokenizerConfig
 from logfm.corpus import Corpus, build
@@ -52,6 +55,35 @@ def test_a_head_scores_a_session(encoder):
     scope = {}
     exec(BLOCKS[STREAM].replace("ENCODER", str(encoder)), scope)
     assert scope["above"].shape == (2,) and scope["found"].scores[0] > scope["found"].scores[1]
+
+
+def test_the_commands_of_the_guide_run(encoder, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "search-and-detection.md").read_text()
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    assert len(commands) == 13
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path / "last-week.log", log_lines(60))
+    write_log(tmp_path / "today.log", [*log_lines(40, seed=1), "Jan  5 10:00:00 host1 kernel: Out of memory"])
+    for command in commands:
+        name, *arguments = shlex.split(command.replace("ENCODER", str(encoder)))
+        assert name == "logfm"
+        assert main(arguments) == 0, (command, capsys.readouterr().err)
+    assert "events deleted" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mteb") is None, reason="mteb is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_mteb_measures_the_folder_on_logs(encoder, monkeypatch):
+    from tests.evaluation.suite.test_mteb import small
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("logfm.evaluation.suite.mteb_tasks.registry", small)
+    scope = {}
+    exec(BLOCKS["mteb"].replace("ENCODER", str(encoder)), scope)
+    scores = {one.task_name: one.scores["test"][0]["main_score"] for one in scope["results"].task_results}
+    assert set(scores) == {"LogSimilarity.simulated", "LogSearch.simulated"}
+    assert all(0 < score <= 1 for score in scores.values())
 
 
 def test_the_other_snippets_are_python():

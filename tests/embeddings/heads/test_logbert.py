@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from logfm.configs.schema.embeddings import DetectConfig, LogbertConfig
 from logfm.corpus.events import SCHEMA
@@ -12,7 +13,7 @@ from logfm.embeddings import LogEncoder
 from logfm.embeddings.detect import find
 from logfm.embeddings.embed import KEYS
 from logfm.embeddings.heads.keys import FIRST_KEY, PAD, UNKNOWN, vocabulary, windows
-from logfm.embeddings.heads.logbert import logbert
+from logfm.embeddings.heads.logbert import judge, logbert, train
 
 STEPS = (
     "connection from {}",
@@ -100,6 +101,32 @@ def test_an_unknown_key_is_always_a_miss(judged):
     row = events["text"].to_pylist().index("implant loaded")
     assert found.scores[row] > 1
     assert found.scores[row] > found.threshold
+
+
+def test_the_distance_to_the_centre_judges_where_no_key_is_missed(judged):
+    """With as many candidates as keys nothing known is a miss: what is left is the hypersphere."""
+    events, _, config = judged
+    config = config.model_copy(update={"candidates": 9})
+    found = logbert(events, table(sessions(300)), config, contamination=0.01, seed=0)
+    session = np.array(events["session_id"].to_pylist())
+    normal = found.scores[(session != "wrong") & (session != "unknown")]
+    wrong = found.scores[session == "wrong"]
+    assert len(set(wrong.tolist())) == 1  # the distance is that of the sequence
+    assert wrong[0] > found.threshold
+    assert wrong[0] > 1.5 * np.quantile(normal, 0.98) > 0
+
+
+def test_the_training_draws_normal_sequences_to_the_centre():
+    events = table(sessions(120))
+    own = windows(events, vocabulary(events, 99), 8)
+    distances = []
+    for weight in (0.0, 0.1):
+        config = LogbertConfig(window=8, steps=120, hidden=32, learning_rate=5e-3, sphere_weight=weight)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = train(own.keys, len(STEPS) + FIRST_KEY, config)
+        distances.append(judge(model, own, config)[1].mean())
+    assert distances[1] < distances[0] / 2
 
 
 def test_the_same_seed_gives_the_same_scores(judged):

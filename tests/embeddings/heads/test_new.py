@@ -6,7 +6,9 @@ import pytest
 from logfm.configs.schema.embeddings import DetectConfig
 from logfm.embeddings import LogEncoder
 from logfm.embeddings.detect import detect, find, fitted
+from logfm.embeddings.heads import nearest as heads
 from logfm.embeddings.heads.nearest import Baseline
+from logfm.embeddings.heads.pairs import nearest
 from logfm.errors import UserError
 from tests.embeddings.heads.conftest import PLANTED, two_weeks
 
@@ -18,6 +20,37 @@ def test_the_score_is_the_distance_to_the_nearest_normal_direction():
     # The text that occurs twice is not new to itself; the other one is as far away as they are.
     assert np.allclose(found.fitted, [np.sqrt(2), 0, 0])
     assert found.threshold == pytest.approx(np.percentile(found.fitted, 60))
+
+
+def test_a_large_baseline_is_judged_by_a_sample(monkeypatch):
+    """The threshold costs as many rows of distances as are sampled, and is about what all of them would give."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((3000, 4)).astype(np.float32)
+    vectors = np.concatenate((vectors, vectors[:500]))
+    whole = Baseline.of(vectors, 0.05)
+    assert not np.isnan(whole.fitted).any() and (whole.fitted[:500] == 0).all()
+    rows = []
+    monkeypatch.setattr(heads, "_SAMPLE", 1000)
+    monkeypatch.setattr(heads, "nearest", lambda queries, *given: rows.append(len(queries)) or nearest(queries, *given))
+    part = Baseline.of(vectors, 0.05, seed=1)
+    assert sum(rows) <= 1000
+    told = ~np.isnan(part.fitted)
+    assert told.sum() == 1000
+    assert np.allclose(part.fitted[told], whole.fitted[told], atol=1e-6)
+    new = np.concatenate((vectors[:5], rng.standard_normal((5, 4)).astype(np.float32)))
+    one, other = part.score(new), whole.score(new)
+    assert np.array_equal(one.scores, other.scores)
+    assert (whole.fitted > one.threshold).mean() == pytest.approx(0.05, abs=0.02)
+    assert np.array_equal(Baseline.of(vectors, 0.05, seed=1).fitted, part.fitted, equal_nan=True)
+
+
+def test_what_takes_long_says_so(monkeypatch, capsys):
+    vectors = np.eye(4, dtype=np.float32)
+    Baseline.of(vectors, 0.1).score(vectors)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(heads, "_MANY", 15)
+    Baseline.of(vectors, 0.1).score(vectors)
+    assert "4 different events against 4: this takes a while" in capsys.readouterr().err
 
 
 def test_nearest_is_the_default_with_a_baseline_and_impossible_without(letters):
