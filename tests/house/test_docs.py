@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from logfm.cli import main
-from logfm.configs.schema.pretrain import ModelConfig
+from logfm.configs import load
+from logfm.configs.schema.contrast import ContrastConfig
+from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig, StartConfig
 from logfm.configs.schema.tokenizer import TokenizerConfig
 from logfm.corpus import Corpus, build
 from logfm.tokenizer import LogTokenizer, train
@@ -69,6 +71,23 @@ def test_the_commands_of_the_guide_run(encoder, tmp_path, monkeypatch, capsys):
         assert name == "logfm"
         assert main(arguments) == 0, (command, capsys.readouterr().err)
     assert "events deleted" in capsys.readouterr().err
+
+
+def test_the_recipes_and_settings_of_the_guide_to_pretraining_exist(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "pretraining.md").read_text()
+    commands = [shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+                for line in block.splitlines()]  # fmt: skip
+    runs = [one[2:] for one in commands if one[:2] == ["logfm", "pretrain"] and one[2].startswith("pretrain/")]
+    assert len(commands) == 7 and len(runs) == 3
+    for recipe, *options in runs:
+        assert load(PretrainConfig, recipe, [one for one in options if one != "--set"])
+    config = load(PretrainConfig, "pretrain/nano").model_dump()
+    named = re.findall(r"`(train|masking|data|model)\.(\w+)", page)
+    assert len(named) > 15 and all(key in config[section] for section, key in named)
+    assert set(re.findall(r"`(?:start|contrast)\.(\w+)", page)) <= {
+        *StartConfig.model_fields,
+        *ContrastConfig.model_fields,
+    }
 
 
 @pytest.mark.slow
