@@ -26,6 +26,7 @@ class KnownTemplates:
         self._hashes = template_hashes(pa.array(usable, pa.string()))
         self._constants = [[part for part in one.split(HOLE) if part.strip()] for one in usable]
         self._begins = [_begin(one, parts[0]) for one, parts in zip(usable, self._constants, strict=True)]
+        self._words = [frozenset(whole[one]) for one in usable]
         self._sizes = [sum(map(len, parts)) for parts in self._constants]
         lines = Counter(word for one in usable for word in {*whole[one]})
         self._by_word: dict[str, list[int]] = defaultdict(list)
@@ -57,13 +58,15 @@ class KnownTemplates:
         return found
 
     def _find(self, text: str) -> int | None:
-        words = self._by_word.keys() & set(_WORD.findall(text))
-        fitting = [number for word in words for number in self._by_word[word] if self._fits(number, text)]
+        words = set(_WORD.findall(text))
+        likely = [number for word in self._by_word.keys() & words for number in self._by_word[word]
+                  if self._words[number] <= words]  # fmt: skip
+        fitting = [number for number in likely if self._fits(number, text)]
         return max(fitting, key=lambda number: (self._sizes[number], -number), default=None)
 
     def _fits(self, number: int, text: str) -> bool:
         # By hand: a regular expression would try every place of every part, and logs are written by attackers.
-        begin = self._begins[number].search(text)
+        begin = self._begins[number].search(text) if self._constants[number][0] in text else None
         place = begin.end() if begin else -1
         for constant in self._constants[number][1:]:
             found = -1 if place < 0 else text.find(constant, place)
