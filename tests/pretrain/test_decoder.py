@@ -1,5 +1,9 @@
 """The mask decoder: the same as written down event by event, positions from each event's start, kept in the folder."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -83,12 +87,30 @@ def test_a_batch_without_masked_tokens_gives_nothing(decoder):
     assert out.shape == (0, 16)
 
 
-def test_it_reads_48000_tokens_in_linear_memory(decoder):
-    packed = packed_events([48_000])
-    positions = torch.arange(0, 48_000, 4000)
-    with torch.inference_mode():
-        out = decoder(torch.randn(48_000, 16), packed, positions)
-    assert out.shape == (12, 16) and bool(torch.isfinite(out).all())
+LONG = """
+import resource
+import numpy as np
+import torch
+from logfm.configs.schema.pretrain import ModelConfig
+from logfm.pretrain.decoder import build_decoder
+from logfm.pretrain.packing import pack
+decoder = build_decoder(ModelConfig(hidden_size=16, heads=2, intermediate_size=32, layers=1), seed=0)
+states, positions = torch.randn(48_000, 16, requires_grad=True), torch.arange(0, 48_000, 5)
+decoder(torch.randn(64, 16), pack([np.ones(64, np.int64)]), torch.arange(8)).sum().backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decoder(states, pack([np.ones(48_000, np.int64)]), positions).square().sum().backward()
+assert torch.isfinite(states.grad).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_step_on_48000_tokens_takes_memory_that_is_linear_in_them():
+    environment = os.environ | {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LONG], capture_output=True, text=True, timeout=280, check=True, env=environment
+    )
+    # The scores alone would be 9,600 x 48,000 numbers for each of two heads, 3.7 GB.
+    assert int(done.stdout) * 1024 < 500_000_000
 
 
 def test_the_folder_keeps_it_beside_a_plain_model(decoder, tokenizer_folder, tmp_path):

@@ -166,6 +166,17 @@ def test_zero_on_two_ranks_equals_one_process_and_another_number_goes_on(configu
     assert validation(tmp_path / "on" / "run") == pytest.approx(validation(two), rel=1e-4)
 
 
+@pytest.mark.slow
+def test_zero_in_bf16_learns_as_one_process_in_float32_does(configure, alone, tmp_path):
+    """What the recipes for GPUs run: parameters and products in bfloat16, masters in float32."""
+    train = TRAIN | ZERO | {"zero_stage": 2, "precision": "bf16-mixed"}
+    file = written(configure(tmp_path / "out", **SMALL, train=train), tmp_path / "out.yaml")
+    output(spawn(["logfm", "pretrain", file]))
+    assert validation(tmp_path / "out" / "run") == pytest.approx(validation(alone / "run"), rel=0.03)
+    weights = load_encoder(tmp_path / "out" / "encoder").model.state_dict()
+    assert all(one.dtype == torch.float32 and torch.isfinite(one).all() for one in weights.values())
+
+
 SRUN = """#!/bin/bash
 # As many tasks as Slurm would start, on this machine.
 while [[ $1 == -* ]]; do shift; done
