@@ -259,13 +259,14 @@ def _locked(partial: Path, key: Key, resumable: bool) -> Iterator[bool]:
 
 def _left(known: Path) -> dict[str, Any] | None:
     """What a partial folder's work is made from, with its key."""
+    unknown: dict[str, Any] = {"key": "", "config": {}, "seed": 0, "inputs": {}}
     try:
-        left: dict[str, Any] = orjson.loads(known.read_bytes())
+        left = orjson.loads(known.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:  # it was killed while it wrote this, or is of an older version
-        return {"key": "", "config": {}, "seed": 0, "inputs": {}}
-    return left
+    except ValueError:  # of an older version, which wrote the key alone
+        return unknown
+    return left if isinstance(left, dict) and left.keys() == unknown.keys() else unknown
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -89,6 +89,17 @@ def test_unfinished_work_of_other_inputs_is_not_resumed(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("left", ["0a1b2c", "17", '{"key": "x"}'])
+def test_unfinished_work_that_nobody_knows_is_refused_in_one_line(tmp_path, left):
+    partial = tmp_path / ".out.partial"
+    partial.mkdir()
+    (partial / "key").write_text(left)
+    (partial / "checkpoint").write_text("kept")
+    with pytest.raises(UserError, match="in the way"):
+        make(tmp_path / "out", resumable=True)
+    assert (partial / "checkpoint").exists()
+
+
 def test_two_writers_do_not_meet(tmp_path):
     with (
         produce(tmp_path / "out", stage="demo", config={}, inputs={}),
