@@ -38,13 +38,16 @@ class KnownTemplates:
         """Those of a text file: one template a line, `<*>` where a value stands.
 
         Raises:
-            UserError: it can't be read, or is no UTF-8.
+            UserError: it can't be read, is no UTF-8, or holds no template that can be told from others.
         """
+        fix = "Give a text file in UTF-8, a template a line."
         try:
-            return cls(path.read_text(encoding="utf-8").splitlines())
+            found = cls(path.read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError) as error:
-            problem = f"these templates can't be read ({type(error).__name__})"
-            raise UserError(problem, path, "Give a text file in UTF-8, a template a line.") from error
+            raise UserError(f"these templates can't be read ({type(error).__name__})", path, fix) from error
+        if not len(found._hashes):
+            raise UserError(f"no template of {_FEWEST} characters or more beside its values", path, fix)
+        return found
 
     def hashes(self, texts: pa.Array) -> np.ndarray:
         """Hash of each text's template, uint64 (len(texts),): of the known ones that fit the one with most characters,

@@ -131,6 +131,9 @@ def test_the_sample_is_made_anew_when_the_known_templates_change(two_sources, tm
     path.write_bytes(b"\xff\xfe broken")
     with pytest.raises(UserError, match="templates can't be read"):
         build_texts(two_sources, tmp_path / "third", data, config, 0)
+    path.write_text("at <*>\n\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no template of 8 characters"):
+        build_texts(two_sources, tmp_path / "third", data, config, 0)
     with pytest.raises(ValueError, match="does not point to a file"):
         ContrastConfig(templates=tmp_path / "missing.txt")
 
