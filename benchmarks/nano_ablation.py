@@ -3,9 +3,10 @@
 Usage: python -m benchmarks.nano_ablation DATA --corpus CORPUS --tokenizer TOKENIZER --out DIR [--templates FILE]
     [--layers 2] [--steps-masked 400] [--steps 100] [--seeds 3] [--only NAME ...]
 or: python -m benchmarks.nano_ablation DATA --judge ENCODER ...
-For each seed one encoder is trained by masked tokens; every variant of the contrastive stage starts from it and takes
-as many steps as the others. Judged by log search MAP and pair AUC on raw lines of Loghub's Linux, Android, BGL and
-Hadoop, each alone and all four mixed, beside TF-IDF and MiniLM-L6 in the same process. Finished runs are used again.
+For each seed one encoder is trained by masked tokens; every variant of the contrastive stage starts from it, takes
+as many steps as the others, and is whitened as the recipe has it; weaker maps are worked out from the whitening's own.
+Judged by log search MAP and pair AUC on raw lines of Loghub's Linux, Android, BGL and Hadoop, each alone and all four
+mixed, beside TF-IDF and MiniLM-L6 in the same process. Finished runs are used again.
 `--judge` trains nothing and judges encoders that are there.
 """
 
@@ -23,16 +24,16 @@ from benchmarks.tokenizer_data import CHOICE_SYSTEMS, loghub_lines
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.embeddings import LogEncoder
 from logfm.evaluation.comparison import Encode, compare
-from logfm.pretrain import pretrain
+from logfm.pretrain import pretrain, projection
+from logfm.pretrain.projection import Projection
 
 MASKED = "masked tokens alone"
-CONTRAST = {"events": 128, "sources": 8, "max_tokens": 128}
+WHITENING = 0.5
+CONTRAST = {"events": 128, "sources": 8, "max_tokens": 128, "projection": "whiten", "whitening": WHITENING}
 """As configs/pretrain/nano-contrast.yaml has it."""
+WHOLE = "contrastive, all ingredients"
 VARIANTS: dict[str, dict[str, Any]] = {
-    "contrastive, all ingredients": {},
-    "centred": {"projection": "centre"},
-    "whitened by half": {"projection": "whiten", "whitening": 0.25},
-    "whitened": {"projection": "whiten", "whitening": 0.5},
+    WHOLE: {},
     "no swapped values": {"swap": 0.0},
     "no fields left out": {"drop": 0.0},
     "no reordering": {"reorder": 0.0},
@@ -42,6 +43,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nothing masked": {"masked_weight": 0.0},
     "no known templates": {"templates": None},
 }
+WEAKER = {"whitened by half": WHITENING / 2, "centred only": 0.0, "no map": None}
+"""Powers of whitening that the whole recipe is judged with too; None: not even centred."""
 MIXED = "mixed"
 
 
@@ -70,6 +73,29 @@ def contrastive(arguments: argparse.Namespace, start: Path, seed: int, name: str
     }  # fmt: skip
     pretrain(PretrainConfig.model_validate(config))
     return out / "encoder"
+
+
+def weaker_map(held: Projection, power: float | None) -> Projection:
+    """From whitened vectors to those of the same training with another power of whitening; None: with no map at all.
+
+    The fitted weight has the eigenvalues (variance/mean)^-WHITENING and its bias holds the mean, so nothing is fitted
+    again.
+    """
+    values, directions = np.linalg.eigh(held.weight.astype(np.float64))
+    undo = (directions / values) @ directions.T
+    if power is None:
+        return Projection(undo, -undo @ held.bias)
+    return Projection((directions * values ** (power / WHITENING)) @ directions.T @ undo, np.zeros(len(values)))
+
+
+def reprojected(folder: Path, power: float | None) -> Encode:
+    """The whitened encoder of a folder with a weaker map."""
+    encoder = LogEncoder.load(folder)
+    held = projection.read(folder, encoder.dim)
+    if held is None:
+        raise ValueError(f"{folder} has no projection")
+    change = weaker_map(held, power)
+    return lambda texts: change(encoder.encode(texts)).astype(np.float32)
 
 
 _DATA = {
@@ -137,10 +163,12 @@ def main() -> None:
             folders[name].append(contrastive(arguments, start, seed, name))
     encoders = {f"{name} #{seed}": LogEncoder.load(one).encode for name, all_ in folders.items()
                 for seed, one in enumerate(all_)}  # fmt: skip
-    found = judged(arguments.data, encoders | minilm())
+    weaker = {f"{name} #{seed}": reprojected(one, power) for name, power in WEAKER.items()
+              for seed, one in enumerate(folders.get(WHOLE, []))}  # fmt: skip
+    found = judged(arguments.data, encoders | weaker | minilm())
     print("| variant |", " | ".join([*CHOICE_SYSTEMS, "mixed", "MAP of the four", "pair AUC", "Diff"]), "|")
     print("|---" * (len(CHOICE_SYSTEMS) + 5) + "|")
-    names = [*folders, *(name for name in found if " #" not in name)]
+    names = [*folders, *(WEAKER if weaker else ()), *(name for name in found if " #" not in name)]
     for name in names:
         rows = [scores for one, scores in found.items() if one == name or one.rpartition(" #")[0] == name]
         print(f"| {name} |", " | ".join(_cells(rows)), "|")

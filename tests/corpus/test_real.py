@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.parametrize(
     ("system", "form"),
     [("Android", "android"), ("Apache", "apache_error"), ("BGL", "bgl"), ("HDFS", "hdfs"), ("HPC", "hpc"),
-     ("Hadoop", "log4j"), ("HealthApp", "healthapp"), ("Linux", "syslog_3164"), ("Spark", "spark"),
+     ("Hadoop", "log4j"), ("HealthApp", "healthapp"), ("Linux", "syslog_3164"), ("Spark", "log4j_short"),
      ("Thunderbird", "thunderbird"), ("Windows", "windows_cbs"), ("Zookeeper", "log4j")],
 )  # fmt: skip
 def test_loghub_lines_are_one_event_each_with_a_time(shared_data, read, system, form):
