@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import random
+import re
 import statistics
 import string
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ import torch
 from ahocorasick_rs import AhoCorasick
 
 from logfm.corpus import Corpus
+from logfm.corpus.anonymize.kept import PUBLIC_DOMAINS
 from logfm.errors import UserError
 from logfm.pretrain import PretrainedEncoder, load_encoder
 from logfm.pretrain.forward import hidden_states, predictions
@@ -40,6 +42,8 @@ upload vault volume watcher window worker zone"""
 WORDS = _WORDS.split()
 SYLLABLES = [consonant + vowel for consonant in "bdfgjklmnprstv" for vowel in "aeio"]
 _BATCH = 4096
+_MARK = re.compile(r"<redacted:[\w-]*>")
+_NAME_PART = re.compile(r"[\w.-]+")
 
 
 def canary(kind: str, rng: random.Random) -> str:
@@ -137,19 +141,34 @@ def by_count(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
     return found
 
 
-def originals_in(corpus: Corpus, path: Path) -> int:
-    """How many of a file's identifiers, one a line, stand in a corpus's texts between characters that are no letter or
-    digit, whatever their case.
+def originals_in(corpus: Corpus, path: Path) -> dict[str, object]:
+    """Which of a file's identifiers, one a line, stand in a corpus between characters that are no letter or digit,
+    whatever their case: in texts, users, hosts and names of sources. Marks of what was redacted, and domains that
+    anonymisation keeps for their being public, do not count.
+
+    Raises:
+        UserError: no such file.
     """
+    if not path.is_file():
+        raise UserError("no such file", path, "Make the corpus again: benchmarks/nano_data.py writes it.")
     wanted = sorted({line.lower() for line in path.read_text(encoding="utf-8").splitlines() if line})
     finder = AhoCorasick(wanted)
-    found: set[int] = set()
-    for batch in corpus.batches(["text"]):
-        whole = "\n".join(batch["text"].to_pylist()).lower()
+    found: set[str] = set()
+    for batch in corpus.batches(["text", "user", "host", "source"]):
+        held = "\n".join(value for column in batch.columns for value in column.to_pylist() if value)
+        whole = _MARK.sub(" ", held).lower()
         for number, start, stop in finder.find_matches_as_indexes(whole, overlapping=True):
-            if not whole[max(0, start - 1) : start].isalnum() and not whole[stop : stop + 1].isalnum():
-                found.add(number)
-    return len(found)
+            alone = not whole[max(0, start - 1) : start].isalnum() and not whole[stop : stop + 1].isalnum()
+            if alone and not _is_public(whole, start, stop):
+                found.add(wanted[number])
+    return {"originals": len(wanted), "originals_found": sorted(found)}
+
+
+def _is_public(text: str, start: int, stop: int) -> bool:
+    """Whether a part of a text belongs to a domain that stays."""
+    last = _NAME_PART.match(text, start)
+    name = text[start : last.end() if last else stop].rstrip(".")
+    return any(f".{name}".endswith(f".{domain}") for domain in PUBLIC_DOMAINS)
 
 
 def main() -> None:
@@ -177,9 +196,8 @@ def main() -> None:
     except UserError as error:
         raise SystemExit(str(error)) from error
     document = measure(encoder, json.loads(arguments.planted.read_bytes()), arguments.seed + 2)
-    document["originals_found"] = None
     if arguments.originals is not None:
-        document["originals_found"] = originals_in(Corpus.open(arguments.corpus), arguments.originals)
+        document |= originals_in(Corpus.open(arguments.corpus), arguments.originals)
     arguments.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print("| times planted | canaries | median exposure (bits) | ranked first |\n|---|---|---|---|")
     for row in by_count(document["canaries"]):  # type: ignore[arg-type]

@@ -1,17 +1,19 @@
 """What each ingredient of `nano` gives: short runs, three seeds, judged where choices may look.
 
 Usage: python -m benchmarks.nano_ablation DATA --corpus CORPUS --tokenizer TOKENIZER --out DIR [--templates FILE]
-    [--layers 2] [--steps-masked 400] [--steps 100] [--seeds 3] [--only NAME ...]
+    [--start ENCODER | --layers 2 --steps-masked 400] [--steps 100] [--seeds 3] [--only NAME ...]
 or: python -m benchmarks.nano_ablation DATA --judge ENCODER ...
-For each seed one encoder is trained by masked tokens; every variant of the contrastive stage starts from it, takes
-as many steps as the others, and is whitened as the recipe has it; weaker maps are worked out from the whitening's own.
-Judged by log search MAP and pair AUC on raw lines of Loghub's Linux, Android, BGL and Hadoop, each alone and all four
-mixed, beside TF-IDF and MiniLM-L6 in the same process. Finished runs are used again.
+For each seed one encoder is trained by masked tokens, or all begin with the one of `--start`; every variant of the
+contrastive stage starts from it, takes as many steps as the others, and is whitened as the recipe has it; weaker maps
+are worked out from the whitening's own. Judged by log search MAP and pair AUC on raw lines of Loghub's Linux, Android,
+BGL and Hadoop, each alone and all four mixed, beside TF-IDF and MiniLM-L6 in the same process. Finished runs are used
+again.
 `--judge` trains nothing and judges encoders that are there.
 """
 
 import argparse
 import csv
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -29,8 +31,9 @@ from logfm.pretrain.projection import Projection
 
 MASKED = "masked tokens alone"
 WHITENING = 0.5
-CONTRAST = {"events": 128, "sources": 8, "max_tokens": 128, "projection": "whiten", "whitening": WHITENING}
-"""As configs/pretrain/nano-contrast.yaml has it."""
+CONTRAST = {"events": 128, "sources": 8, "max_tokens": 128, "projection": "whiten", "whitening": WHITENING,
+            "projection_events": 5000}  # fmt: skip
+"""As configs/pretrain/nano-contrast.yaml has it, but for the map's events, which are more there."""
 WHOLE = "contrastive, all ingredients"
 VARIANTS: dict[str, dict[str, Any]] = {
     WHOLE: {},
@@ -50,6 +53,8 @@ MIXED = "mixed"
 
 def masked(arguments: argparse.Namespace, seed: int) -> Path:
     """The encoder that all variants of a seed start from."""
+    if arguments.start is not None:
+        return Path(arguments.start)
     out = arguments.out / f"masked-{arguments.layers}-{seed}"
     config = {
         "corpus": arguments.corpus, "tokenizer": arguments.tokenizer, "out": out, "seed": seed,
@@ -62,8 +67,13 @@ def masked(arguments: argparse.Namespace, seed: int) -> Path:
 
 def contrastive(arguments: argparse.Namespace, start: Path, seed: int, name: str) -> Path:
     """One variant, from the encoder `start`."""
-    out = arguments.out / f"{name.replace(', ', '-').replace(' ', '-')}-{arguments.layers}-{seed}"
+    out = _folder(arguments, name, seed)
     contrast = {**CONTRAST, "templates": arguments.templates, **VARIANTS[name]}
+    # Tokens and texts are the same for all variants of a seed, but for where templates are not known.
+    for part in ("tokens", "views"):
+        made = _folder(arguments, WHOLE, seed) / part
+        if made.is_dir() and not (out / part).is_dir() and (part == "tokens" or "templates" not in VARIANTS[name]):
+            shutil.copytree(made, out / part)
     config = {
         "corpus": arguments.corpus, "tokenizer": start, "out": out, "seed": seed,
         "start": {"encoder": start}, "contrast": contrast, "data": _DATA,
@@ -73,6 +83,10 @@ def contrastive(arguments: argparse.Namespace, start: Path, seed: int, name: str
     }  # fmt: skip
     pretrain(PretrainConfig.model_validate(config))
     return out / "encoder"
+
+
+def _folder(arguments: argparse.Namespace, name: str, seed: int) -> Path:
+    return Path(arguments.out / f"{name.replace(', ', '-').replace(' ', '-')}-{arguments.layers}-{seed}")
 
 
 def weaker_map(held: Projection, power: float | None) -> Projection:
@@ -142,7 +156,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    for name in ("corpus", "tokenizer", "out", "templates"):
+    for name in ("corpus", "tokenizer", "out", "templates", "start"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--judge", nargs="+", type=Path, metavar="ENCODER")
     parser.add_argument("--layers", type=int, default=2)
@@ -158,7 +172,8 @@ def main() -> None:
         folders[f"{one.parent.name}/{one.name}"].append(one)
     for seed in range(0 if arguments.judge else arguments.seeds):
         start = masked(arguments, seed)
-        folders[MASKED].append(start)
+        if start not in folders[MASKED]:
+            folders[MASKED].append(start)
         for name in arguments.only:
             folders[name].append(contrastive(arguments, start, seed, name))
     encoders = {f"{name} #{seed}": LogEncoder.load(one).encode for name, all_ in folders.items()

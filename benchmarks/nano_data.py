@@ -5,21 +5,24 @@ Of DATA: OTRF, splunk_attack_data, cloudtrail_stratus, Panther's rule tests (the
 the part of web_logs that is Elastic's, forensic_text_logs; beside them simulated telemetry, the messages of open-source
 programs (benchmarks/nano_messages.py; WHEELS holds what nano_packages.txt lists) and canaries. Nothing of
 Loghub, nothing under GPL, share-alike or non-commercial terms or without a licence, and not linux_auth, whose templates
-are those of the tests. OUT gets raw/ (a folder a source), canaries/, key and corpus/.
+are those of the tests. OUT gets raw/ (a folder a source), canaries/, key, originals.txt (the names that anonymisation
+replaces wherever they stand) and corpus/.
 """
 
 import argparse
 import gzip
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import orjson
 import pyarrow as pa
 
 from benchmarks import nano_messages
-from benchmarks.memorisation import plant
+from benchmarks.memorisation import WORDS, plant
+from logfm.artifacts import write_atomic
+from logfm.configs.schema.anonymize import AnonymizeConfig
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus import build
@@ -69,11 +72,11 @@ def stage(data: Path, raw: Path) -> None:
             row = orjson.loads(line)
             # Policies judge configurations, which are no events. What the rule says must not be learned.
             if row["kind"] == "rule":
-                product = str(row["log_type"]).split(".")[0].lower()
+                product = str(row["log_type"]).split(".")[0].lower() or "other"
                 events.setdefault(product, []).append(orjson.dumps(row["log"]))
-    for product, found in events.items():
-        # Not by the name of the project, which stands in its events and would be made another in the source's name.
-        folder = raw / f"rule_tests_{product}"
+    # By number: products' names stand in events too, and anonymisation would make others of some of them.
+    for number, (_, found) in enumerate(sorted(events.items())):
+        folder = raw / f"rule_tests_{number:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "events.jsonl").write_bytes(b"\n".join(found) + b"\n")
 
@@ -91,11 +94,12 @@ def _copy(path: Path, folder: Path) -> None:
     shutil.copy2(path, folder / path.name)
 
 
-def originals(raw: Path) -> list[str]:
-    """The names in the real logs that anonymisation replaces wherever they stand."""
+def originals(inputs: Sequence[Path]) -> list[str]:
+    """The names in the logs that anonymisation replaces wherever they stand, unless it is told to keep them."""
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for some in in_batches(one for one in read_events([str(raw)], CorpusConfig()) if isinstance(one, Event)):
+        events = read_events([str(path) for path in inputs], CorpusConfig())
+        for some in in_batches(one for one in events if isinstance(one, Event)):
             yield event_batch(some, COLUMNS)
 
     return sorted(resolve(collect(batches())).literals)
@@ -113,9 +117,17 @@ def make(data: Path, wheels: Path, out: Path, sessions: int = 300) -> None:
     if not (out / "key").is_file():
         write_key(out / "key")
     inputs = [out / "raw", out / "messages" / "logs", out / "canaries" / "canaries.log", out / "sim" / "logs"]
-    config = CorpusConfig(dedup=("exact", "near"), licences=LICENCES)
+    # Some logs call a host `archive` and a user `exception`. Replacing such words everywhere would take them from the
+    # messages, and they tell of no one.
+    words = set(WORDS) | nano_messages.words_of((out / "messages" / nano_messages.TEMPLATES).read_text("utf-8"))
+    names = originals(inputs)
+    write_atomic(out / "originals.txt", "".join(f"{name}\n" for name in names if name not in words).encode())
+    config = CorpusConfig(
+        dedup=("exact", "near"),
+        licences=LICENCES,
+        anonymize=AnonymizeConfig(keep_names=sorted(words.intersection(names))),
+    )
     manifest = build([str(path) for path in inputs], out / "corpus", config, key=read_key(out / "key"))
-    (out / "originals.txt").write_text("".join(f"{name}\n" for name in originals(out / "raw")), encoding="utf-8")
     for name, source in sorted(manifest.metrics["sources"].items()):
         print(f"{name}: {source['events']} events, {source['bytes'] / 1e6:.1f} MB, {source['distinct']} distinct")
 

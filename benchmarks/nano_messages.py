@@ -24,7 +24,9 @@ from logfm.pretrain.contrast.known import HOLE
 TEMPLATES = "templates.txt"
 _LEVELS = {"debug", "info", "warning", "warn", "error", "exception", "critical", "fatal"}
 _HOLE = re.compile(r"%(?:\((?P<key>\w+)\))?[-+ #0]*\d*(?:\.\d+)?(?P<kind>[sdrifxgeX])|\{(?P<name>[^{}]*)\}")
+_OTHERS = re.compile(r"/test|(?:^|/)_?vendor(?:ed)?/|^mitmproxy/contrib/")
 _WORD = re.compile(r"\b[A-Za-z]{3,12}\b")
+_SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 _MOST = 400
 """Characters of a message: longer ones are help texts."""
 
@@ -77,11 +79,11 @@ def messages(source: bytes, module: str) -> Iterator[Message]:
 
 
 def harvest(wheel: Path) -> list[Message]:
-    """The different messages of a wheel's modules, tests left out."""
+    """The different messages of a wheel's modules; tests, and others' programs in it, are left out."""
     found: dict[str, Message] = {}
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
-            if name.endswith(".py") and "/test" not in name:
+            if name.endswith(".py") and not _OTHERS.search(name):
                 for one in messages(archive.read(name), name.removesuffix(".py").replace("/", ".")):
                     found.setdefault(one.text, one)
     return list(found.values())
@@ -94,8 +96,9 @@ class World:
         self.rng = random.Random(seed)
         self.words = words
         pick = self.rng.choice
-        self.users = [f"{pick(words)}{pick(('', '.', '_', '-'))}{pick(words)}"[:16] for _ in range(80)]
-        self.hosts = [f"{pick(words)}{self.rng.randrange(40)}.{pick(words)}.{pick(('net', 'com', 'internal'))}"
+        # Names that are no words: anonymisation replaces a name wherever it stands, and would take the words with it.
+        self.users = [f"{self.name()}{pick(('', '.', '_', '-'))}{self.name()}"[:16] for _ in range(80)]
+        self.hosts = [f"{self.name()}{self.rng.randrange(40)}.{self.name()}.{pick(('net', 'com', 'internal'))}"
                       for _ in range(80)]  # fmt: skip
         roots = ("/var/lib", "/etc", "/opt", "/home", "/tmp", "/usr/share", "/data", "C:\\Program Files")
         self.files = [f"{pick(roots)}/{pick(words)}/{pick(words)}.{pick(('log', 'py', 'json', 'yaml', 'db', 'conf'))}"
@@ -103,6 +106,10 @@ class World:
         self.urls = [f"http{pick(('', 's'))}://{pick(self.hosts)}/{pick(words)}/{pick(words)}" for _ in range(200)]
         self.errors = ["Connection refused", "timed out", "No such file or directory", "Permission denied",
                        "not found", "invalid argument", "Connection reset by peer", "unexpected token"]  # fmt: skip
+
+    def name(self) -> str:
+        """A name of someone or something."""
+        return "".join(self.rng.choices(_SYLLABLES, k=3))
 
     def address(self) -> str:
         """An IPv4 address, at times with a port."""
@@ -208,6 +215,11 @@ def events(found: list[Message], package: str, words: list[str], each: int, seed
         yield rng.choice(installations)(message, moment, world.fill(message))
 
 
+def words_of(text: str) -> set[str]:
+    """The words of a text that are told from names, in lower case."""
+    return {word.lower() for word in _WORD.findall(text)}
+
+
 def write(wheels: Path, out: Path, each: int, seed: int) -> int:
     """A file of events for each wheel; returns how many messages were found."""
     logs = out / "logs"
@@ -215,7 +227,7 @@ def write(wheels: Path, out: Path, each: int, seed: int) -> int:
     found = {wheel.name.split("-")[0]: harvest(wheel) for wheel in sorted(wheels.glob("*.whl"))}
     templates = sorted({_HOLE.sub(HOLE, one.text).replace("%%", "%") for of_one in found.values() for one in of_one})
     (out / TEMPLATES).write_text("".join(f"{one}\n" for one in templates), encoding="utf-8")
-    words = sorted({word.lower() for all_ in found.values() for one in all_ for word in _WORD.findall(one.text)})
+    words = sorted(set().union(*(words_of(one.text) for all_ in found.values() for one in all_)))
     for number, (package, of_package) in enumerate(found.items()):
         lines = events(of_package, package, words, each, seed + number)
         (logs / f"messages_{package}.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

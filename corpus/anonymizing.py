@@ -21,7 +21,10 @@ Document = dict[str, Any]
 
 
 def gather_names(
-    tasks: Sequence[Document], key: bytes, run: Callable[[str, list[Document]], list[Document]]
+    tasks: Sequence[Document],
+    key: bytes,
+    run: Callable[[str, list[Document]], list[Document]],
+    config: AnonymizeConfig,
 ) -> tuple[str, Document]:
     """Collect the names in all that the reading tasks read; `run` does tasks under a title.
 
@@ -30,14 +33,13 @@ def gather_names(
     Raises:
         UserError: there are more identifiers than can be held.
     """
-    config = AnonymizeConfig()
     answers = run("Collecting names", [task | {"kind": "names"} for task in tasks])
     names = reduce(Names.merge, (Names.of(answer["names"], config) for answer in answers))
-    shared = orjson.dumps({"names": names.document(), "key": key.hex()}).decode()
+    shared = orjson.dumps({"names": names.document(), "key": key.hex(), "config": config.dump()}).decode()
     return shared, {"key": key_id(key), "identifiers": resolve(names, config).counts()}
 
 
-def names_in(parts: Callable[[], Any], alive: Callable[[], None]) -> Document:
+def names_in(parts: Callable[[], Any], alive: Callable[[], None], config: AnonymizeConfig) -> Document:
     """The names in the events of the parts of one task, for the worker that was asked."""
 
     def events() -> Any:
@@ -50,14 +52,15 @@ def names_in(parts: Callable[[], Any], alive: Callable[[], None]) -> Document:
             yield event_batch(some, COLUMNS)
             alive()
 
-    return {"names": collect(batches(), AnonymizeConfig()).document()}
+    return {"names": collect(batches(), config).document()}
 
 
 @lru_cache(maxsize=1)
 def anonymizer_of(shared: str) -> Anonymizer:
     """The anonymizer that the names and the key of `gather_names` make."""
     require("ahocorasick_rs", "anonymize")
-    document, config = orjson.loads(shared), AnonymizeConfig()
+    document = orjson.loads(shared)
+    config = AnonymizeConfig.model_validate(document["config"])
     names = Names.of(document["names"], config)
     return Anonymizer(bytes.fromhex(document["key"]), resolve(names, config), config)
 

@@ -116,7 +116,7 @@ def _run(
     if key is not None:
         from logfm.corpus.anonymizing import anonymizer_of, gather_names
 
-        shared, work.metrics["anonymized"] = gather_names(tasks, key, further)
+        shared, work.metrics["anonymized"] = gather_names(tasks, key, further, config.anonymize)
         anonymizer = anonymizer_of(shared)
     results = further("Reading", tasks, shared)
     facts = describe([file for result in results for file in result["files"]], rejects)

@@ -55,7 +55,7 @@ def checked(answer: Document) -> Document:
 def _names(task: Document, folder: Path, config: CorpusConfig, alive: Callable[[], None]) -> Document:
     from logfm.corpus.anonymizing import names_in
 
-    return names_in(partial(parts, task, config), alive)
+    return names_in(partial(parts, task, config), alive, config.anonymize)
 
 
 _KINDS: dict[str, Callable[[Document, Path, CorpusConfig, Callable[[], None]], Document]] = {

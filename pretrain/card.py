@@ -1,19 +1,19 @@
 """The model card of an encoder folder: README.md, written from manifests and measured results alone."""
 
-import csv
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from logfm.artifacts import Manifest, write_atomic
+from logfm.artifacts import Manifest, file_hash, write_atomic
 from logfm.configs.schema.pretrain import PretrainConfig
 from logfm.errors import UserError
+from logfm.pretrain.card_results import results_table, table
 
 CARD, TRAINING = "README.md", "training.json"
 _SHOWN = {"learning_rate", "steps", "epochs", "minutes", "precision", "accumulate", "decay_share"}
+_FEW = 100
+"""Events below which a source shares its row of the card with others."""
 _USE = (
     "Vectors of log events: search, anomaly detection, clustering, subsampling, features for a classifier; and how "
     "surprising each token of an event is. It reads raw lines, or JSON with the column names."
@@ -35,7 +35,10 @@ def training_facts(config: PretrainConfig, corpus: Manifest, before: Path | None
     train = {key: value for key, value in config.train.dump().items() if key in _SHOWN and value is not None}
     recipe = {"masking": config.masking.dump(), "train": train, "view": config.data.view}
     if config.contrast is not None:
-        recipe["contrast"] = config.contrast.dump()
+        # A file by its content: a path tells of the machine, and nothing of the templates.
+        known = config.contrast.templates
+        templates = None if known is None else f"SHA-256 {file_hash(known)}"
+        recipe["contrast"] = config.contrast.dump() | {"templates": templates}
     path = None if before is None else before / TRAINING
     return {
         "corpus": corpus.hash,
@@ -54,11 +57,12 @@ def write_card(
     results: Path | None = None,
     audit: Path | None = None,
     licence: str | None = None,
+    name: str | None = None,
 ) -> None:
     """Write the card into an encoder folder.
 
     `results` is the results.csv of `logfm eval run`, `audit` the JSON document of benchmarks/memorisation.py, `licence`
-    the SPDX id that the weights are given under.
+    the SPDX id that the weights are given under, `name` what `LogEncoder.load` takes where it is no folder.
 
     Raises:
         UserError: results that cannot be read.
@@ -70,17 +74,18 @@ def write_card(
     words = sizes["vocab_size"] * sizes["hidden_size"]
     parts = [
         _front(licence, licences),
-        "# A log encoder\n\nTrained with logfm. A DeBERTa-v2 encoder of "
+        f"# {name or 'A log encoder'}\n\nTrained with logfm. A DeBERTa-v2 encoder of "
         f"{sizes['num_hidden_layers']} layers, {sizes['hidden_size']} wide, {parameters / 1e6:.1f}M parameters, of "
         f"which {words / 1e6:.1f}M are word embeddings ({sizes['vocab_size']:,} tokens of a tokenizer trained on logs);"
         f" reads {limit} tokens of an event.",
         "## Use\n\n" + _USE + "\n\n```python\nfrom logfm.embeddings import LogEncoder\n\n"
-        'vectors = LogEncoder.load("FOLDER").encode(["sshd[1]: Failed password for root from 203.0.113.9"])\n```',
+        f'vectors = LogEncoder.load("{name or "FOLDER"}").encode(['
+        '"sshd[1]: Failed password for root from 203.0.113.9"])\n```',
         "## Data\n\n" + _data(training),
         "## Training\n\n" + _training(training, metrics),
     ]
     if results is not None:
-        parts.append("## Results\n\n" + _results(results))
+        parts.append("## Results\n\n" + results_table(results))
     if audit is not None:
         parts.append("## What it remembers\n\n" + _audit(audit))
     parts.append("## Limits\n\n" + _LIMITS)
@@ -115,22 +120,38 @@ def _data(training: Mapping[str, Any]) -> str:
     if not any(stage["sources"] for stage in stages):
         return "The manifest does not say."
     seen: set[str] = set()
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    few: list[Mapping[str, Any]] = []
     for stage in stages:
         if stage["corpus"] in seen:
             continue
         seen.add(stage["corpus"])
         for name, facts in sorted(stage["sources"].items(), key=lambda one: -one[1].get("bytes", 0)):
-            kept = facts.get("distinct", facts.get("unique", facts["events"]))
-            licences = ", ".join(facts.get("licences") or ["none stated"])
-            rows.append((name, f"{facts['events']:,}", f"{kept:,}", f"{facts['bytes'] / 1e6:.1f}", licences))
-    return _table(("source", "events", "after deduplication", "MB", "licence"), rows)
+            if facts["events"] < _FEW:
+                few.append(facts)
+            else:
+                rows.append(_row(name, [facts]))
+    if few:
+        rows.append(_row(f"{len(few)} more, of fewer than {_FEW} events each", few))
+    head = ("source", "events", "after deduplication", "MB", "licence")
+    licences = {row[-1] for row in rows}
+    if len(licences) > 1:
+        return table(head, rows)
+    said = f"One corpus, under these licences by origin: {licences.pop()}."
+    return f"{said}\n\n" + table(head[:-1], (row[:-1] for row in rows))
+
+
+def _row(name: str, all_: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    kept = sum(facts.get("distinct", facts.get("unique", facts["events"])) for facts in all_)
+    events, size = (sum(facts[what] for facts in all_) for what in ("events", "bytes"))
+    licences = dict.fromkeys(licence for facts in all_ for licence in facts.get("licences") or ["none stated"])
+    return name, f"{events:,}", f"{kept:,}", f"{size / 1e6:.1f}", "; ".join(licences)
 
 
 def _training(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     lines = [
         f"{number}. {'Contrastive stage' if 'contrast' in stage['recipe'] else 'Masked language modelling'}: "
-        f"`{json.dumps(stage['recipe'], sort_keys=True)}`"
+        f"`{json.dumps(stage['recipe'], sort_keys=True)}`{_taken(stage)}"
         for number, stage in enumerate(_stages(training), 1)
     ]
     measured = {name.removeprefix("validation_"): value for name, value in metrics.items()
@@ -141,31 +162,11 @@ def _training(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines) or "The manifest does not say."
 
 
-def _results(path: Path) -> str:
-    """The leading metric of each task and data set: encoders in columns, the mean of seeds and conditions' default."""
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["status"] == "ok" and not row["condition"]]
-        leading: dict[str, str] = {}
-        cells: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for row in rows:
-            if row["direction"] == "neither":
-                continue
-            metric = leading.setdefault(row["task"], row["metric"])
-            if row["metric"] == metric:
-                cells[row["task"], row["data"]][row["encoder"]].append(float(row["value"]))
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"cannot read the results ({error})", path, "Give the results.csv of `logfm eval run`."
-        ) from error
-    encoders = list(dict.fromkeys(name for found in cells.values() for name in found))
-    table = [
-        (task, data, leading[task], *(f"{fmean(found[name]):.3f}" if name in found else "" for name in encoders))
-        for (task, data), found in sorted(cells.items())
-    ]
-    if not table:
-        raise UserError("the results hold no measurement", path)
-    return "Measured by `logfm eval run`; means over seeds.\n\n" + _table(("task", "data", "metric", *encoders), table)
+def _taken(stage: Mapping[str, Any]) -> str:
+    if not (tokens := stage.get("tokens")):
+        return ""
+    passes = tokens["taken"] / max(1, tokens["held"])
+    return f"; {tokens['taken'] / 1e6:.1f}M tokens, {passes:.2f} times what the training data holds"
 
 
 def _audit(path: Path) -> str:
@@ -175,20 +176,23 @@ def _audit(path: Path) -> str:
             (str(one["count"]), str(one["canaries"]), f"{one['exposure']:.2f}", f"{one['first']:.2f}")
             for one in document["by_count"]
         ]
-        most, originals = document["most_bits"], document["originals_found"]
+        most, names, left = document["most_bits"], document.get("originals", 0), document.get("originals_found", [])
+        after = _originals(names, list(map(str, left))) if names else ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"cannot read the audit ({error})", path, "Give the output of benchmarks/memorisation.py."
         ) from error
     said = (
-        "Secrets and names made for the purpose were planted in the training data. Exposure (Carlini et al., 2019) is "
-        f"how many bits of {most:.1f} the model's ranking gives away: 0 to 1.5 is what chance gives.\n\n"
+        "Secrets and names made for the purpose were planted in the training data, so many times each; how much of it "
+        "was taken stands above. Their masked tokens are ranked among 255 others of their kind. Exposure (Carlini et "
+        f"al., 2019) is how many bits of {most:.1f} that gives away: 0 to 1.5 is what chance gives.\n\n"
     )
-    table = _table(("times planted", "canaries", "median exposure (bits)", "ranked first"), rows)
-    after = f"\n\nOf the identifiers that anonymisation replaced, {originals} occur in the training data."
-    return said + table + ("" if originals is None else after)
+    ranked = table(("times planted", "canaries", "median exposure (bits)", "ranked first"), rows)
+    return said + ranked + after
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in lines)
+def _originals(names: int, left: Sequence[str]) -> str:
+    said = f"\n\nAnonymisation replaced {names:,} names of users, hosts and domains wherever they stood. "
+    if not left:
+        return said + "None of them occurs in the training data."
+    return said + f"Still there, as words or parts of other names: {', '.join(left)}."

@@ -52,13 +52,16 @@ class Extras:
     """What benchmarks/memorisation.py wrote, for the card."""
     licence: str | None = None
     """SPDX id that the weights are given under."""
+    name: str | None = None
+    """What `LogEncoder.load` takes, where it is not the folder; for the card."""
 
     def settings(self) -> dict[str, Any]:
         """What a manifest says of them: nothing where there are none."""
         graphs = ["onnx"] * self.onnx + ["int8"] * self.int8 + ["half"] * self.half
         beside = {"results": self.results, "audit": self.audit}
         found: dict[str, Any] = {name: file_hash(path) for name, path in beside.items() if path is not None}
-        return found | ({"graphs": graphs} if graphs else {}) | ({"licence": self.licence} if self.licence else {})
+        said = {"licence": self.licence, "name": self.name}
+        return found | ({"graphs": graphs} if graphs else {}) | {key: value for key, value in said.items() if value}
 
 
 def export_run(run: Path, out: Path, extras: Extras | None = None) -> Manifest:
@@ -156,7 +159,7 @@ def _add(extras: Extras, folder: Path, metrics: dict[str, Any], licences: Iterab
         write_onnx(folder, extras.int8, extras.onnx)
     write_card(
         folder, metrics, sorted(licences), parameters=parameters, results=extras.results, audit=extras.audit,
-        licence=extras.licence,
+        licence=extras.licence, name=extras.name,
     )  # fmt: skip
 
 

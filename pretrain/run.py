@@ -132,6 +132,9 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
             learnt = training_facts(config, Corpus.open(config.corpus).manifest, begun)
             write_atomic(work.path / TRAINING, orjson.dumps(learnt, option=orjson.OPT_INDENT_2))
             work.metrics.update(_fit(config, tokenizer, start, state, work.path))
+            taken, held = work.metrics["tokens"], sources["tokens"].metrics["train"]["tokens"]
+            learnt["tokens"] = {"taken": taken, "held": held}
+            write_atomic(work.path / TRAINING, orjson.dumps(learnt, option=orjson.OPT_INDENT_2))
             if start is not None:
                 say(continuing_report.write({"this run": work.path}, work.path / "report.html"))
     if rank > 0:

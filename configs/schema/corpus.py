@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from logfm.configs import Config
+from logfm.configs.schema.anonymize import AnonymizeConfig
 
 MIB = 1 << 20
 
@@ -64,6 +65,9 @@ class CorpusConfig(Config):
 
     near: NearConfig = NearConfig()
     """Near-duplicates; read only where `dedup` has "near"."""
+
+    anonymize: AnonymizeConfig = AnonymizeConfig()
+    """How identifiers become pseudonyms; read only where a key is given."""
 
     shard_bytes: int = Field(default=64 * MIB, ge=1024)
     """Text a shard holds before the next one begins, and the size of one piece of work (bytes)."""

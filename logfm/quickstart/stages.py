@@ -6,24 +6,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import orjson
 
 from logfm.artifacts import MANIFEST, digest, peak_memory, read_manifest, write_atomic
+from logfm.configs.schema.contrast import ContrastConfig
 from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig, StartConfig
 from logfm.configs.schema.quickstart import QuickstartConfig
 from logfm.console import say
 from logfm.corpus import Corpus
 from logfm.corpus import build as build_corpus
 from logfm.corpus.simulate import simulate
+from logfm.corpus.templates import template_hashes
 from logfm.embeddings import LogEncoder
 from logfm.embeddings.detect import Detection, find
 from logfm.embeddings.embed import embed
 from logfm.embeddings.index import build as build_index
 from logfm.errors import UserError
 from logfm.pretrain import Outcome, pretrain
+from logfm.pretrain.shipped import encoder_folder
 from logfm.tokenizer import train as train_tokenizer
 
 MARK = "quickstart.json"
+_TEMPLATES = 4
+"""Kinds of events below which pairs of views tell hardly anything apart."""
 T = TypeVar("T")
 
 
@@ -82,6 +88,9 @@ def claim(out: Path, inputs: Sequence[str], config: QuickstartConfig) -> None:
     """
     places = [given if given == "-" else str(Path(given).resolve()) for given in inputs]
     identity = {"inputs": places, "config": config.dump()}
+    if config.start is not None:
+        # Another version may ship another encoder of that name.
+        identity["start"] = read_manifest(encoder_folder(config.start), "encoder").hash
     mark = out / MARK
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -130,6 +139,22 @@ def run_stages(run: Run, inputs: Sequence[str]) -> Products:
     return Products(corpus, outcome, encoder, vectors, index, detection)
 
 
+def _contrast(run: Run) -> ContrastConfig | None:
+    """Pairs of views, where an encoder goes on learning from enough unlike events; else masked tokens alone."""
+    contrast = run.config.contrast
+    if run.config.start is None or contrast is None:
+        return None
+    texts, templates = 0, 0
+    for batch in Corpus.open(run.out / "corpus").batches(["text"], view=run.config.data.view):
+        texts += batch.num_rows
+        templates = max(templates, len(np.unique(template_hashes(batch["text"]))))
+        # Some events are held out, and some of what is left goes to make up whole batches.
+        if texts >= 4 * contrast.events and templates >= _TEMPLATES:
+            return contrast
+    say(f"  too few unlike events for pairs of views ({texts}, of {templates} kinds): by masked tokens alone")
+    return None
+
+
 def _pretrain(run: Run) -> Outcome:
     config, start = run.config, run.config.start
     outcome = pretrain(
@@ -140,7 +165,7 @@ def _pretrain(run: Run) -> Outcome:
             seed=config.seed,
             model=config.model if start is None else ModelConfig(),
             start=None if start is None else StartConfig(encoder=start),
-            contrast=config.contrast,
+            contrast=_contrast(run),
             masking=config.masking,
             data=config.data,
             train=config.train,

@@ -56,6 +56,15 @@ def test_no_identifier_is_left_anywhere_in_the_corpus(logs, tmp_path):
     assert "Accepted password for" in rows[-1]["text"] and "net use Z:" in rows[0]["text"]
 
 
+def test_names_that_are_told_to_stay_do(logs, tmp_path):
+    build([logs], tmp_path / "all", CorpusConfig(), key=KEY)
+    kept = CorpusConfig.model_validate({"anonymize": {"keep_names": ["Fileserver7"]}})
+    build([logs], tmp_path / "kept", kept, key=KEY)
+    assert "fileserver7" not in contents(tmp_path / "all").replace(str(tmp_path), "")
+    hosts = {host for batch in Corpus.open(tmp_path / "kept").batches(["host"]) for host in batch["host"].to_pylist()}
+    assert hosts == {"fileserver7"} and "jane.miller" not in contents(tmp_path / "kept")
+
+
 def test_the_key_alone_decides_and_workers_do_not(logs, tmp_path):
     config = CorpusConfig(shard_bytes=2048)
     one, two, other = (

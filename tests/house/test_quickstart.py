@@ -113,5 +113,13 @@ def test_without_input_it_simulates_and_ranks_the_attack_and_its_encoder_goes_on
     assert old["tokenizer.json"] == new["tokenizer.json"] and old["model.safetensors"] != new["model.safetensors"]
     page = (tmp_path / "next" / "report.html").read_text()
     assert page.count("<html") == 1 and "TF-IDF" in page
+    # Too little for pairs of views: it learns by masked tokens.
+    few = tmp_path / "few.log"
+    few.write_text("".join(f"Mar  2 10:00:{n % 60:02d} gate sshd[{n}]: Failed password for u{n}\n" for n in range(100)))
+    done = run(few, "--out", tmp_path / "few", *going_on)
+    assert done.returncode == 0 and "by masked tokens alone" in done.stderr, done.stderr
+    # Without an encoder to start from there is no stage of pairs, whatever the recipe says of it.
+    done = run(logs, "--out", tmp_path / "anew", "--set", "contrast.events=16")
+    assert done.returncode == 0 and read_manifest(tmp_path / "anew" / "tokenizer"), done.stderr
     missing = run(logs, "--out", tmp_path / "third", "--set", "start=nano")
     assert missing.returncode == (0 if SHIPPED.is_dir() else 2)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.memorisation import COUNTS, EACH, by_count, costs, measure, plant
+from benchmarks.memorisation import COUNTS, EACH, by_count, costs, measure, originals_in, plant
+from logfm.corpus import Corpus, build
+from logfm.errors import UserError
 from logfm.pretrain import load_encoder, pretrain
 from logfm.pretrain.forward import hidden_states, predictions
 from logfm.pretrain.packing import pack
@@ -61,3 +63,19 @@ def test_a_canary_that_costs_least_has_all_bits(encoder, monkeypatch):
     # Equal to all others: the middle of the ranking, which is one bit.
     assert second["exposure"] == pytest.approx(1, abs=0.02) and second["first"] == 0
     assert by_count(found["canaries"]) == found["by_count"]
+
+
+def test_names_that_are_left_are_found(tmp_path):
+    lines = [
+        "sshd[1]: Accepted password for jane.miller from 192.0.2.1",
+        "GET https://ec2.amazonaws.com/ key=<redacted:secret> svc_backup",
+        "hermod is not a host here, but hermodr is no word either",
+    ]
+    (tmp_path / "some.log").write_text("".join(f"{line}\n" for line in lines))
+    build([tmp_path / "some.log"], tmp_path / "corpus")
+    names = tmp_path / "names.txt"
+    names.write_text("Jane.Miller\nec2\nredacted\nsvc\nhermodr\nmiller2\nhermo\n")
+    found = originals_in(Corpus.open(tmp_path / "corpus"), names)
+    assert found == {"originals": 7, "originals_found": ["hermodr", "jane.miller", "svc"]}
+    with pytest.raises(UserError, match="no such file"):
+        originals_in(Corpus.open(tmp_path / "corpus"), tmp_path / "gone.txt")

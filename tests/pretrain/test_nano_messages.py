@@ -1,12 +1,13 @@
 """Messages of open-source programs: what is found in a wheel, and what is made of it."""
 
 import json
+import re
 import zipfile
 
 import pyarrow as pa
 import pytest
 
-from benchmarks.nano_messages import TEMPLATES, World, harvest, write
+from benchmarks.nano_messages import TEMPLATES, World, harvest, words_of, write
 from logfm.pretrain.contrast.known import KnownTemplates
 
 SOURCE = """
@@ -32,6 +33,7 @@ def wheels(tmp_path):
         archive.writestr("some_server/net.py", SOURCE)
         archive.writestr("some_server/broken.py", "def (")
         archive.writestr("some_server/tests/test_net.py", SOURCE.replace("Listening", "Testing"))
+        archive.writestr("some_server/_vendor/net.py", SOURCE.replace("Listening", "Another's"))
     return folder
 
 
@@ -55,6 +57,16 @@ def test_placeholders_get_values_of_their_kind(wheels):
     assert host in world.hosts and port.isdecimal()
     assert world.fill(found["Login"]).split()[2] in world.users
     assert world.fill(found["Retrying"]).split()[1].isdecimal()
+
+
+def test_names_are_no_words_of_messages(wheels, tmp_path):
+    """Anonymisation replaces names everywhere."""
+    write(wheels, tmp_path / "out", each=40, seed=3)
+    words = words_of((tmp_path / "out" / TEMPLATES).read_text())
+    assert {"listening", "clients", "refused", "many"} <= words
+    world = World(sorted(words), seed=3)
+    parts = {part for name in (*world.hosts, *world.users) for part in re.split(r"[\W\d_]+", name)}
+    assert not (parts - {"net", "com", "internal"}) & words
 
 
 def test_every_message_becomes_events_and_the_seed_decides_them(wheels, tmp_path):
