@@ -73,7 +73,7 @@ def test_mistakes_of_a_comparison(measured):
 def test_a_task_that_knows_only_its_name_is_listed(capsys):
     assert main(["eval", "list", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert {"quick", "local", "secencoder", "logatlas"} <= {suite["name"] for suite in document["suites"]}
+    assert {"quick", "choices", "local", "secencoder", "logatlas"} <= {suite["name"] for suite in document["suites"]}
     names = {task["name"] for task in document["tasks"]}
     for suite in document["suites"]:
         assert set(suite["tasks"]) <= names
