@@ -6,12 +6,13 @@ from random import Random
 
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.drift import is_used
+from logfm.corpus.simulate.lookalikes import lookalikes
 from logfm.corpus.simulate.network import one_at_a_time
 from logfm.corpus.simulate.planning import SECOND, Session, is_held
 from logfm.corpus.simulate.playing import Player
 from logfm.corpus.simulate.records import Record, Truth
 from logfm.corpus.simulate.scheduling import busy
-from logfm.corpus.simulate.templates import HERE, Routine, Scenario, load_routines
+from logfm.corpus.simulate.templates import HERE, Routine, Scenario, load_routines, load_scenarios
 from logfm.corpus.simulate.tempo import Clock, bursts, clock_of
 from logfm.corpus.simulate.values import Cast, shared_cast
 from logfm.corpus.simulate.world import World, stream
@@ -23,6 +24,8 @@ _OWN = 0.72
 _OF_COVERS = ("domain", "domain_address", "partner", "cloud_tool", "visitor", "agent", "server", "server_address",
               "linux", "linux_address", "account", "helper")  # fmt: skip
 """The identities of the session's cast that what covers an attack has too."""
+_ALIKE = 0.6
+"""The part of the routines that has the shape of an attack's step."""
 _BURSTS = 6
 _NEAR, _WIDTH = 0.5, 0.015
 """The part of the routines that lies in bursts, and a burst's standard deviation as a part of the session."""
@@ -37,8 +40,10 @@ _MOST_OF = 0.6
 
 @cache
 def all_routines() -> list[Routine]:
-    """The routines of the first four sources and those of all others."""
-    return [*load_routines(), *load_routines(HERE / "routines" / "wide")]
+    """The routines of the first four sources, those of all others, and those in the shape of attack steps."""
+    known = [*load_routines(), *load_routines(HERE / "routines" / "wide")]
+    usual = sum(one.weight * _SOURCES.get(one.source, 1.0) for one in known)
+    return [*known, *lookalikes(load_scenarios(None, wide=True), known, usual * _ALIKE / (1 - _ALIKE))]
 
 
 def play_session(world: World, config: SessionsConfig, session: Session, like: Scenario) -> list[Record]:
