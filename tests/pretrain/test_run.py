@@ -1,5 +1,6 @@
 """Whole pretraining runs: they learn, they resume, and other libraries open what they leave."""
 
+import json
 import os
 import random
 import re
@@ -78,7 +79,9 @@ def one_thread():
 def test_it_learns_and_its_folder_opens_elsewhere(configure, corpus, tmp_path):
     outcome = pretrain(configure(tmp_path, train={"steps": 150, "validate_every": 50}))
     history = [row for row in read_history(tmp_path / "run") if "validation_loss" in row]
-    assert history[-1]["validation_loss"] < 0.75 * history[0]["validation_loss"]
+    # Beside a model that knows nothing; how far the first fifty steps come is a matter of luck.
+    nothing = np.log(json.loads((tmp_path / "encoder" / "config.json").read_bytes())["vocab_size"])
+    assert history[-1]["validation_loss"] < min(0.4 * nothing, history[0]["validation_loss"])
     metrics = outcome.run.metrics
     assert metrics["validation_accuracy"] > 0.3
     assert metrics["validation_perplexity"] == pytest.approx(np.exp(metrics["validation_loss"]))
