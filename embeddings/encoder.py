@@ -34,7 +34,7 @@ _UNUSED = {
     "custom": (*_OURS, "device", "max_tokens", "truncation"),
     "remote": (*_OURS, "device", "max_tokens", "truncation"),
 }
-_FORMS = "An encoder is a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
+_FORMS = "An encoder is nano, a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
 
 
 @runtime_checkable

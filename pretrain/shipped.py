@@ -12,10 +12,10 @@ def encoder_folder(name: str | Path) -> Path:
     """The folder of an encoder: the shipped one's for `nano`, else the path itself.
 
     Raises:
-        UserError: it does not ship yet.
+        UserError: this installation lacks the shipped encoder.
     """
     if str(name) != NANO:
         return Path(name)
     if not SHIPPED.is_dir():
-        raise UserError("the encoder nano does not ship yet", fix="Give an encoder folder, or st:NAME, hf:NAME, tfidf.")
+        raise UserError("this installation has no nano", SHIPPED, "Install logfm from a wheel, or give a folder.")
     return SHIPPED

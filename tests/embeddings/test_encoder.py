@@ -44,7 +44,7 @@ def test_the_shipped_encoder_goes_by_its_name(encoder_folder, tmp_path, monkeypa
     encoder = LogEncoder.load("nano")
     assert encoder.name == "nano" and encoder.hash == LogEncoder.load(encoder_folder).hash
     monkeypatch.setattr("logfm.pretrain.shipped.SHIPPED", tmp_path / "gone")
-    with pytest.raises(UserError, match="does not ship yet"):
+    with pytest.raises(UserError, match="this installation has no nano"):
         LogEncoder.load("nano")
 
 
