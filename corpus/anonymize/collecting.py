@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from logfm.configs.schema.anonymize import AnonymizeConfig
 from logfm.corpus.anonymize.domains import is_public, suffix_labels
-from logfm.corpus.anonymize.encodings import plain
+from logfm.corpus.anonymize.encodings import is_escaped, plain
 from logfm.corpus.anonymize.identifiers import Names
 from logfm.corpus.anonymize.kept import ALGORITHM_DOMAINS
 from logfm.corpus.anonymize.names import Kind
@@ -59,7 +59,10 @@ def _read(names: Names, finder: Finder, raw: str) -> None:
         names.keys.update(key.lower() for key in _KEY.findall(text))
         names.guids.update(guid.lower() for guid in _PROVIDER.findall(text))
     if "@" in text:
-        for local, domain in _EMAIL.findall(text):
+        for found in _EMAIL.finditer(text):
+            local, domain = found.groups()
+            if json and is_escaped(text, found.start()):
+                local = local[1:]
             if domain.lower() not in ALGORITHM_DOMAINS and not domain[-1].isdigit():
                 names.add("user", local)
                 _add_part(names, None, domain, 1)

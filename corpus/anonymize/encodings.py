@@ -27,6 +27,14 @@ def plain(text: str) -> str:
     return _ENTITY.sub(_character, text) if "&#" in text else text
 
 
+def is_escaped(text: str, place: int) -> bool:
+    """Whether the character at `place` of JSON is the letter of an escape: `\\tom` is a tab and "om"."""
+    slashes = 0
+    while slashes < place and text[place - slashes - 1] == "\\":
+        slashes += 1
+    return slashes % 2 == 1
+
+
 def encoded_spans(text: str, rewrite: Rewrite, percent: bool) -> Iterator[Span]:
     """Runs of URL, base64 and hexadecimal encoding whose content `rewrite` changes."""
     if percent:

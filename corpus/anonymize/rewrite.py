@@ -8,7 +8,7 @@ from functools import lru_cache
 from logfm.configs.schema.anonymize import AnonymizeConfig
 from logfm.corpus.anonymize.addresses import Addresses, is_public
 from logfm.corpus.anonymize.domains import Domains
-from logfm.corpus.anonymize.encodings import Span, encoded_spans, plain
+from logfm.corpus.anonymize.encodings import Span, encoded_spans, is_escaped, plain
 from logfm.corpus.anonymize.identifiers import Identifiers
 from logfm.corpus.anonymize.kept import WORDS as LOG_WORDS
 from logfm.corpus.anonymize.names import Kind, Pseudonyms
@@ -19,6 +19,7 @@ from logfm.corpus.anonymize.tokens import TOKEN, Finding, Shapes
 
 _VERSION = re.compile(r"version[\"'\\=: ]{0,6}$", re.IGNORECASE)
 _REST_OF_KEY = re.compile(r"[\w.:@+\-]{0,128}\\{0,4}\"\s{0,4}:")
+_ESCAPES = tuple("ntrbf")
 _SHORT = 4096
 
 
@@ -98,8 +99,11 @@ class Rewriter:
     def _shaped(self, text: str, json: bool) -> Iterator[Span]:
         for found in TOKEN.finditer(text):
             token, offset = found[1], found.start(1)
+            if json and token[0] in _ESCAPES and is_escaped(text, offset):
+                # Or the pseudonym would be of another name, one letter longer.
+                token, offset = token[1:], offset + 1
             findings: tuple[Finding, ...] | None = self._token(token)
-            if findings is None and token[0] in "ntrbf" and text[offset - 1 : offset] == "\\":
+            if findings is None and token[:1] in _ESCAPES and text[offset - 1 : offset] == "\\":
                 # An escape within nested JSON (`\\\\t10::1`) looks like the beginning of the word.
                 offset, findings = offset + 1, self._token(token[1:])
             if findings is None:
@@ -163,10 +167,7 @@ def merged(ranks: Iterable[Iterable[Span]]) -> list[Span]:
 def behind_escape(text: str, span: Span) -> Span:
     """The span without the letter of a JSON escape that it begins with: `\\tom` is a tab and "om"."""
     start, end, made = span
-    slashes = 0
-    while slashes < start and text[start - slashes - 1] == "\\":
-        slashes += 1
-    if slashes % 2 == 0:
+    if not is_escaped(text, start):
         return span
     return start + (5 if text[start] == "u" else 1), end, made
 

@@ -175,3 +175,16 @@ def test_padded_addresses_map_as_plain_ones_and_are_no_host_names(run):
     plain, padded, column = run("10.1.2.3", "010.001.002.003", '{"Hostname":"253.252.51.07"}')
     assert padded == plain
     assert "host-" not in column
+
+
+def test_an_escape_before_an_address_is_no_part_of_the_name(run):
+    rows = run(
+        r'{"Message": "A logon.\r\n\tAccount Name:\t\tjdoe@acme-widgets.com\nnora.berg@acme-widgets.com"}',
+        r'{"Message": "jdoe and nora.berg were here, \ttom@acme-widgets.com too"}',
+        r'{"owner": "jdoe@acme-widgets.com", "other": "nora.berg@acme-widgets.com", "third": "tom@acme-widgets.com"}',
+    )
+    texts = [json.loads(row) for row in rows]
+    first, second = (texts[2][name].partition("@")[0] for name in ("owner", "other"))
+    assert f"\t\t{first}@" in texts[0]["Message"] and f"\n{second}@" in texts[0]["Message"]
+    assert texts[1]["Message"].startswith(f"{first} and {second} were here")
+    assert f"\t{texts[2]['third']} too" in texts[1]["Message"]
