@@ -7,12 +7,12 @@ length; who does it on what host, how often and how fast is kept.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
 from logfm.corpus.simulate.pools import SYSTEM_PROCESSES, USER_PROCESSES
-from logfm.corpus.simulate.templates import PLACEHOLDER, AnyEvent, Routine, Scenario, Step
+from logfm.corpus.simulate.templates import PLACEHOLDER, AnyEvent, Routine, Scenario, Step, texts_of
 
 _NEAREST = 4
 """One of so many events of nearest length takes an event's place."""
@@ -91,15 +91,7 @@ def _size(event: AnyEvent, behaviour: Routine | Scenario) -> int:
     """Characters of what an event says, about."""
     own = _own(behaviour)
     said = event.model_dump(include=set(_CONTENT.get(event.event, ())))
-    return sum(len(PLACEHOLDER.sub(lambda match: own.get(match[1], "x" * 8), text)) for text in _texts(said))
-
-
-def _texts(document: Any) -> Iterator[str]:
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, Mapping):
-        for value in document.values():
-            yield from _texts(value)
+    return sum(len(PLACEHOLDER.sub(lambda match: own.get(match[1], "x" * 8), text)) for text in texts_of(said))
 
 
 def _renamed(document: Any, change: Callable[[str], str]) -> Any:
@@ -127,8 +119,8 @@ def _of_step(known: _Known, scenario: Scenario, step: Step, weight: float) -> Ro
     # Who looks at pages and windows is at work; scripts and services run at any hour.
     seen = any(event.event in ("browse", "focus") for events in variants for event in events)
     return Routine(
-        name=name, source="windows", clock="work" if seen else "always", weight=weight, cover=True, values=values,
-        encoded=encoded, variants=tuple(variants),
+        name=name, source="windows", clock="work" if seen else "always", weight=weight, cover=True, alike=True,
+        values=values, encoded=encoded, variants=tuple(variants),
     )  # fmt: skip
 
 

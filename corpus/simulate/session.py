@@ -1,6 +1,7 @@
 """One session: what its minutes leave in every source, benign behaviour and, in some, an attack."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from random import Random
 
@@ -53,34 +54,56 @@ def play_session(world: World, config: SessionsConfig, session: Session, like: S
     """
     rng = stream(config.seed, "session", session.number)
     cast = shared_cast(world, rng, session.user)
-    planned = len(_attack(world, config, session, like, cast, None))
+    there, pace = _attack(world, config, session, like, cast, None)
+    planned = len(there)
     events = int(session.events * (_QUIETEST + _BUSIER * busy("work", session.start)))
     wanted = max(events, int(planned / _MOST_OF)) - (planned if session.scenario else 0)
-    records = _background(rng, world, config, session, cast, wanted)
+    records = _background(rng, world, config, session, cast, wanted, pace)
     if session.scenario:
-        clock = clock_of(sorted(one.time for one in records), session.start, session.end, _BY_EVENTS)
-        records += _attack(world, config, session, like, cast, clock)
+        records += _attack(world, config, session, like, cast, _clock(session, records))[0]
     return one_at_a_time(sorted(records, key=lambda one: one.time))
 
 
+def _clock(session: Session, records: Sequence[Record]) -> Clock:
+    return clock_of(sorted(one.time for one in records), session.start, session.end, _BY_EVENTS)
+
+
 def _background(
-    rng: Random, world: World, config: SessionsConfig, session: Session, cast: dict[str, str], wanted: int
+    rng: Random, world: World, config: SessionsConfig, session: Session, cast: dict[str, str], wanted: int, pace: float
 ) -> list[Record]:
-    records: list[Record] = []
+    """Benign records; what has the shape of an attack's step waits by the attack's clock and at its pace too."""
+    usual: list[Record] = []
+    alike: list[tuple[Activity, list[Record]]] = []
+    count = 0
     around = bursts(rng, session.start, session.end, _BURSTS)
-    for routine, key, time, own in _routines(rng, world, config, session, around):
-        if len(records) >= wanted:
+    for activity in _routines(rng, world, config, session, cast, around):
+        if count >= wanted:
             break
-        fixed = {name: cast[name] for name in own}
-        found = _play(world, routine, f"{session.number}/{key}", time, fixed)
-        records += [one for one in found if session.start <= one.time < session.end]
-    return records
+        found = _play(world, session, activity, 1.0, None)
+        count += len(found)
+        if activity.routine.alike:
+            alike.append((activity, found))
+        else:
+            usual += found
+    # What happens in the session is the clock, so it must be known before anybody can wait by it.
+    clock = _clock(session, [*usual, *(record for _, found in alike for record in found)])
+    return usual + [record for activity, _ in alike for record in _play(world, session, activity, pace, clock)]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A routine that takes place: its key, when it begins, and the identities that it shares with the session."""
+
+    routine: Routine
+    key: str
+    time: int
+    fixed: dict[str, str]
 
 
 def _routines(
-    rng: Random, world: World, config: SessionsConfig, session: Session, around: Sequence[int]
-) -> Iterator[tuple[Routine, str, int, Sequence[str]]]:
-    """Routines to play, without end: with a key, a time, and the identities that are the session's."""
+    rng: Random, world: World, config: SessionsConfig, session: Session, cast: dict[str, str], around: Sequence[int]
+) -> Iterator[Activity]:
+    """Routines to play, without end."""
     role = world.users[session.user].role
     ready = [one for one in all_routines() if is_used(one, config.drift, session.share)]
     weights = [one.weight * _SOURCES.get(one.source, 1.0) * busy(one.clock, session.start) for one in ready]
@@ -102,23 +125,24 @@ def _routines(
         if begins or (routine.cover and rng.random() < 0.5):
             own = (*own, *_OF_COVERS)
         count += 1
-        yield routine, f"{count}/{routine.name}", time, own
+        key = f"{session.number}/{count}/{routine.name}"
+        yield Activity(routine, key, time, {name: cast[name] for name in own})
 
 
-def _play(world: World, routine: Routine, key: str, time: int, fixed: dict[str, str]) -> list[Record]:
-    rng = stream(world.seed, key)
-    cast = Cast(world, rng, role=routine.role, fixed=fixed, values=routine.values, encoded=routine.encoded)
-    player = Player(world, rng, cast, time, wide=True)
+def _play(world: World, session: Session, activity: Activity, pace: float, clock: Clock | None) -> list[Record]:
+    routine, rng = activity.routine, stream(world.seed, activity.key)
+    cast = Cast(world, rng, role=routine.role, fixed=activity.fixed, values=routine.values, encoded=routine.encoded)
+    player = Player(world, rng, cast, activity.time, wide=True, pace=pace, clock=clock)
     player.play(rng.choice(routine.variants))
     player.finish()
-    return player.records
+    return [one for one in player.records if session.start <= one.time < session.end]
 
 
 def _attack(
     world: World, config: SessionsConfig, session: Session, scenario: Scenario, cast: dict[str, str],
     clock: Clock | None,
-) -> list[Record]:  # fmt: skip
-    """The records of an attack that fits into its session: where it takes too long it is played faster."""
+) -> tuple[list[Record], float]:  # fmt: skip
+    """The records of an attack that fits into its session, and its pace: one that takes too long is played faster."""
     length = session.end - session.start
     begin = session.start + int(stream(config.seed, "begin", session.number).uniform(0.01, 0.1) * length)
     pace = 1.0
@@ -127,7 +151,7 @@ def _attack(
         if last < session.end - int(0.01 * length):
             break
         pace *= max(0.2, 0.95 * _ATTACK_SHARE * length / (last - begin))
-    return [one for one in records if session.start <= one.time < session.end]
+    return [one for one in records if session.start <= one.time < session.end], min(1.0, pace)
 
 
 def _play_attack(

@@ -245,7 +245,7 @@ class _Behaviour(Template):
     def _check_placeholders(self) -> "_Behaviour":
         known = {*IDENTITIES, *EVENT_VALUES, *self.values, *self.encoded}
         texts = [*self.encoded.values(), *(text for choices in self.values.values() for text in choices)]
-        texts += [text for event in self.events() for text in _texts(event.model_dump())]
+        texts += [text for event in self.events() for text in texts_of(event.model_dump())]
         for text in texts:
             for name in PLACEHOLDER.findall(text):
                 if name not in known:
@@ -299,6 +299,8 @@ class Routine(_Behaviour):
     """Whether each session holds it, with the session's own cast: what an attack may name is in both kinds."""
     everyone: bool = False
     """Whether each user does it at least once."""
+    alike: bool = False
+    """Whether it has the shape of an attack's step: it then waits as the attack of its session would."""
     since: float = Field(0.0, ge=0, lt=1)
     """The part of the span that has passed when it first occurs: new software, where drift is asked for."""
     until: float = Field(2.0, gt=0)
@@ -367,9 +369,10 @@ def _read(kind: type[BehaviourT], path: Path) -> BehaviourT:
         raise UserError("cannot read the scenario", path, " ".join(str(error).split())[:200]) from error
 
 
-def _texts(document: Any) -> Iterator[str]:
+def texts_of(document: Any) -> Iterator[str]:
+    """The texts of a document and of what it maps to."""
     if isinstance(document, str):
         yield document
     elif isinstance(document, dict):
         for value in document.values():
-            yield from _texts(value)
+            yield from texts_of(value)
