@@ -125,7 +125,8 @@ def make(data: Path, wheels: Path, out: Path, sessions: int = 300) -> None:
     config = CorpusConfig(
         dedup=("exact", "near"),
         licences=LICENCES,
-        anonymize=AnonymizeConfig(keep_names=sorted(words.intersection(names))),
+        # All of it is public; data sets of the suite have some of it, with its names.
+        anonymize=AnonymizeConfig(keep_names=sorted(words.intersection(names)), index_originals=True),
     )
     manifest = build([str(path) for path in inputs], out / "corpus", config, key=read_key(out / "key"))
     for name, source in sorted(manifest.metrics["sources"].items()):

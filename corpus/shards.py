@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from logfm.corpus.contamination import write_part
 from logfm.corpus.events import SCHEMA, Event, Reject
 from logfm.corpus.parquet import parquet_writer
-from logfm.corpus.templates import templates_of
+from logfm.corpus.templates import template_hashes, templates_of
 from logfm.corpus.words import PIECE, pieces, words_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class ShardWriter:
 
     `shards` and `templates` (see `corpus.contamination`) list the files' names, and `contents` holds for each source
     the sum of its text hashes modulo 2**128: equal for equal texts in any order. `change` is what is done to each
-    batch before anything is derived from it or written; `signatures` takes the texts for near-deduplication.
+    batch before anything is derived from it or written, but for templates of the `originals`, where asked for;
+    `signatures` takes the texts for near-deduplication.
     """
 
     def __init__(
@@ -78,9 +79,12 @@ class ShardWriter:
         hashes: IO[bytes],
         change: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
         signatures: "SignatureWriter | None" = None,
+        *,
+        originals: bool = False,
     ) -> None:
         self._folder, self._prefix, self._shard_bytes = folder, prefix, shard_bytes
         self._hashes, self._change, self._signatures = hashes, change, signatures
+        self._originals = originals
         self._rows = 0
         self._writer: pq.ParquetWriter | None = None
         self._size = 0
@@ -97,7 +101,10 @@ class ShardWriter:
         batch = event_batch(events)
         texts, sources = [event.text for event in events], [event.source for event in events]
         if self._change is not None:
-            batch = self._change(batch)
+            original, batch = batch, self._change(batch)
+            if self._originals:
+                was, now = (template_hashes(one.column("text")) for one in (original, batch))
+                self._templates.append(was[was != now])
             texts, sources = (batch.column(name).to_pylist() for name in ("text", "source"))
         self._writer.write_batch(batch)
         hashes = [text_hash(text) for text in texts]

@@ -94,7 +94,10 @@ def run_task(task: Document, folder: Path, config: CorpusConfig, alive: Callable
         parquet_writer(folder / f"{prefix}.rejects.parquet", REJECT_SCHEMA) as rejects,
         _signatures(folder / prefix, config) as signatures,
     ):
-        writer = ShardWriter(folder, prefix, config.shard_bytes, hashes, change, signatures)
+        writer = ShardWriter(
+            folder, prefix, config.shard_bytes, hashes, change, signatures,
+            originals=config.anonymize.index_originals,
+        )  # fmt: skip
         held: list[Reject] = []
 
         def flush(limit: int = 0) -> None:

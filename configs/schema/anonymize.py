@@ -17,6 +17,10 @@ class AnonymizeConfig(Config):
     keep_domains: tuple[str, ...] = ()
     """More registered domains that stay with all their sub-domains, such as `example.org`."""
 
+    index_originals: bool = False
+    """Let the contamination index hold events as they were, too, so that an evaluation on the same logs knows them.
+    For logs that are public: whoever guesses the words of an event can find its hash there."""
+
     max_identifiers: int = Field(default=2_000_000, ge=1)
     """Distinct names beyond which collecting stops with an error rather than leaving some out (names; about 250 bytes
     each)."""

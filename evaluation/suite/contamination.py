@@ -20,6 +20,7 @@ from logfm.corpus.contamination import seen as seen_by
 from logfm.corpus.words import Words
 from logfm.errors import UserError
 from logfm.evaluation.suite.contestants import AnyContestant, Pretrained
+from logfm.pretrain.shipped import encoder_folder
 
 Flags = NDArray[np.bool_]
 _LOOKED_AT = 500
@@ -34,7 +35,7 @@ def seen(contestant: AnyContestant, texts: Sequence[str]) -> Flags | None:
     """
     if not isinstance(contestant, Pretrained):
         return np.zeros(len(texts), dtype=bool)
-    folder = Path(contestant.uri)
+    folder = encoder_folder(contestant.uri)
     if not (folder / MANIFEST).is_file():
         return None
     templates = _templates(folder.resolve())

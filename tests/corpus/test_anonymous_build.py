@@ -8,6 +8,7 @@ from logfm.configs.schema.corpus import CorpusConfig
 from logfm.corpus import Corpus, build, stream
 from logfm.corpus.anonymize.key import keyed_event_id
 from logfm.corpus.cli import app
+from logfm.corpus.contamination import read_index, seen
 from logfm.corpus.workers import run_tasks
 from logfm.errors import UserError
 
@@ -63,6 +64,19 @@ def test_names_that_are_told_to_stay_do(logs, tmp_path):
     assert "fileserver7" not in contents(tmp_path / "all").replace(str(tmp_path), "")
     hosts = {host for batch in Corpus.open(tmp_path / "kept").batches(["host"]) for host in batch["host"].to_pylist()}
     assert hosts == {"fileserver7"} and "jane.miller" not in contents(tmp_path / "kept")
+
+
+def test_the_contamination_index_knows_originals_only_where_it_is_told_to(logs, tmp_path):
+    public = CorpusConfig.model_validate({"anonymize": {"index_originals": True}})
+    build([logs], tmp_path / "private", CorpusConfig(), key=KEY)
+    build([logs], tmp_path / "public", public, key=KEY)
+    line = (logs / "fileserver7" / "auth.log").read_text().splitlines()[0]
+    for name, known in (("private", False), ("public", True)):
+        index = read_index(tmp_path / name)
+        assert seen(index, [line]).tolist() == [known]
+        rows = [text for batch in Corpus.open(tmp_path / name).batches(["text"]) for text in batch["text"].to_pylist()]
+        assert seen(index, rows).all()
+    assert "fileserver7" not in contents(tmp_path / "public").replace(str(tmp_path), "").lower()
 
 
 def test_the_key_alone_decides_and_workers_do_not(logs, tmp_path):

@@ -10,6 +10,7 @@ from logfm.evaluation.suite.contamination import seen
 from logfm.evaluation.suite.contestants import Pretrained, open_contestants
 from logfm.evaluation.suite.runner import CONTAMINATION, run
 from logfm.evaluation.suite.task import UNSEEN
+from logfm.pretrain.shipped import SHIPPED
 from tests.evaluation.suite.fakes import Lengths, data_of, lines, measuring, registry, spec
 
 
@@ -43,6 +44,12 @@ def test_hashes_lead_to_the_index(trained):
              tokens=read_manifest(trained / "tokens").hash)  # fmt: skip
     artifact(trained / "second", "encoder", run=read_manifest(trained / "tuned").hash)
     assert seen(Pretrained("a", str(trained / "second")), TEXTS).tolist() == [True, False, False]
+
+
+def test_what_nano_was_trained_on_is_known_by_its_name():
+    if not SHIPPED.is_dir():
+        pytest.skip("this checkout has no nano")
+    assert seen(Pretrained("a", "nano"), TEXTS).tolist() == [False, False, False]
 
 
 def test_nobody_knows_where_a_link_is_missing(trained, tmp_path):
