@@ -93,6 +93,15 @@ def mean_estimate(values: ArrayLike, clusters: ArrayLike, draws: Draws, confiden
     return estimate(float(column.mean()), ratio(draws @ sums, draws @ sizes), confidence, int((sizes > 0).sum()))
 
 
+def side_by_side(parts: Sequence[Floats]) -> Floats:
+    """The mean of replicates of several data sets, float64 (resamples,).
+
+    Sets of equally many clusters have the same draws from a seed; each goes on one further, so that they are drawn
+    apart.
+    """
+    return np.asarray(np.mean([np.roll(part, place) for place, part in enumerate(parts)], axis=0), dtype=np.float64)
+
+
 def paired_difference(ours: Estimate, theirs: Estimate, confidence: float) -> Difference:
     """Ours less theirs, from replicates that share their draws; the interval is widened as `estimate`'s is.
 

@@ -71,14 +71,16 @@ def columns_of(data: Data, unit: UnitConfig) -> Columns:
 def cutter(data: Data, unit: UnitConfig, columns: Columns) -> Callable[[Rows], Sequences]:
     """The function that cuts the rows of one part into sequences."""
     kind = _kind(unit, data)
+    # Where other entities are judged than learnt from, what is new is an entity, not an hour of it.
+    whole = unit.split_by == "entity"
     if kind == "group":
         return lambda rows: by_group(rows, columns)
     if kind == "window":
         if columns.times is None:
             raise UserError("windows of time need the time of every event", data.spec.name)
-        return lambda rows: by_window(rows, columns, unit.window_seconds)
+        return lambda rows: by_window(rows, columns, unit.window_seconds, whole)
     if kind == "count":
-        return lambda rows: by_count(rows, columns, unit.window_events)
+        return lambda rows: by_count(rows, columns, unit.window_events, whole=whole)
     return lambda rows: by_event(rows, columns)
 
 

@@ -103,6 +103,7 @@ def judge(
     note = "transductive: a score depends on what else is judged" if transductive(name) else ""
     if method == LOGBERT:
         scores = _logbert(case, data, events, seed, options.logbert_steps)
+        note = "" if options.logbert_steps is None else f"{options.logbert_steps} steps of training"
     elif method == LANOBERT:
         scores[judged_rows], note = _lanobert(judged_rows, data, contestant, options.lanobert_texts)
     else:

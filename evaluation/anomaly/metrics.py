@@ -108,7 +108,7 @@ def measure(
     """Every metric of test scores (n,), with intervals from a bootstrap of whole clusters.
 
     `days` turns alerts into alerts a day (left out where it is nan or 0). Nothing here moves a threshold. `accuracy`
-    comes with each sequence's hit or miss, for McNemar's test. `judged` names the sequences, if they are not all.
+    comes with each sequence's hit or miss, too. `judged` names the sequences, if they are not all.
 
     Raises:
         UserError: only one class in the test.
@@ -118,6 +118,8 @@ def measure(
     codes = np.unique(np.asarray(clusters, dtype=object), return_inverse=True)[1]
     draws = cluster_draws(int(codes.max()) + 1, statistics.resamples, seed)
     found = _point(scores, labels, limits)
+    if not np.isfinite(limits.f1):
+        del found["accuracy"]
     if days > 0:
         found["alerts_a_day"] = float((scores > limits.f1).sum() / days)
     replicates = _replicates(scores, labels, codes, draws, limits)
@@ -129,18 +131,8 @@ def measure(
         one = estimate(
             value, replicates[name] if known else np.empty(0), statistics.confidence, rests_on if known else 0
         )
-        yield Measurement.of(name, one, len(scores), condition=condition, note=notes, judged=judged)
-    if np.isfinite(limits.f1):
-        right = (scores > limits.f1) == (labels > 0)
-        yield Measurement(
-            "accuracy",
-            float(right.mean()),
-            count=len(right),
-            condition=condition,
-            note=notes,
-            hits=right,
-            judged=judged,
-        )
+        hits = (scores > limits.f1) == (labels > 0) if name == "accuracy" else None
+        yield Measurement.of(name, one, len(scores), condition=condition, note=notes, judged=judged, hits=hits)
 
 
 def need_both(labels: Labels, where: str) -> None:
@@ -213,6 +205,7 @@ def _at_thresholds(scores: Floats, labels: Labels, weights: Floats, limits: Thre
         "f1": ratio(2 * hits, alerts + positives),
         "precision": ratio(hits, alerts),
         "recall": ratio(hits, positives),
+        "accuracy": ratio(2 * hits - alerts + negatives, weights.sum(axis=1)),
     }
     for rate, threshold in limits.at_rate.items():
         hits, alerts = counts(threshold)

@@ -41,9 +41,9 @@ def without_encoder(case: Case, data: Data, config: BaselineOptions) -> Iterator
         yield plain("sigma", by_sequence(case.validation, scores), by_sequence(case.test, scores))
 
 
-def plain(name: str, validation: NDArray[np.float64], test: NDArray[np.float64]) -> Scored:
+def plain(name: str, validation: NDArray[np.float64], test: NDArray[np.float64], note: str = "") -> Scored:
     """Scores of a detector that needs no encoder."""
-    return Scored(f"{PREFIX}{name}", validation, test, "no encoder")
+    return Scored(f"{PREFIX}{name}", validation, test, "; ".join(part for part in ("no encoder", note) if part))
 
 
 def plain_rows(

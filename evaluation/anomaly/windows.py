@@ -69,8 +69,11 @@ def by_group(rows: Rows, columns: Columns) -> Sequences:
     return _sequences([np.array(found) for found in members.values()], clusters, columns, rows)
 
 
-def by_window(rows: Rows, columns: Columns, seconds: float) -> Sequences:
-    """Windows of `seconds`, from the first event of each entity of the part; a window without events is none."""
+def by_window(rows: Rows, columns: Columns, seconds: float, whole: bool = False) -> Sequences:
+    """Windows of `seconds`, from the first event of each entity of the part; a window without events is none.
+
+    The bootstrap draws runs of windows, or `whole` entities.
+    """
     if columns.times is None:
         raise ValueError("windows of time need times")
     members: dict[tuple[str, int], list[int]] = {}
@@ -79,14 +82,15 @@ def by_window(rows: Rows, columns: Columns, seconds: float) -> Sequences:
         entity = columns.entities[row] if columns.entities else ""
         start = first.setdefault(entity, float(columns.times[row]))
         members.setdefault((entity, int((columns.times[row] - start) // seconds)), []).append(int(row))
-    clusters = [f"{entity}/{number // _RUN}" for entity, number in members]
+    clusters = [entity if whole else f"{entity}/{number // _RUN}" for entity, number in members]
     return _sequences([np.array(found) for found in members.values()], clusters, columns, rows)
 
 
-def by_count(rows: Rows, columns: Columns, size: int, stride: int | None = None) -> Sequences:
+def by_count(rows: Rows, columns: Columns, size: int, stride: int | None = None, whole: bool = False) -> Sequences:
     """Windows of `size` consecutive events of an entity; the last one may be shorter. They overlap if `stride` < size.
 
-    A window starts every `stride` events (by default `size`) until one reaches the end.
+    A window starts every `stride` events (by default `size`) until one reaches the end. The bootstrap draws runs of
+    windows, or `whole` entities, as it does where they overlap.
     """
     stride = stride or size
     members: dict[str, list[int]] = {}
@@ -98,7 +102,7 @@ def by_count(rows: Rows, columns: Columns, size: int, stride: int | None = None)
             if start and start - stride + size >= len(held):
                 break
             found.append(np.array(held[start : start + size]))
-            clusters.append(entity if stride < size else f"{entity}/{number // _RUN}")
+            clusters.append(entity if whole or stride < size else f"{entity}/{number // _RUN}")
     return _sequences(found, clusters, columns, rows)
 
 

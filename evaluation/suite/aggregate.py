@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logfm.evaluation.stats import Estimate, Floats, estimate
+from logfm.evaluation.stats import Estimate, Floats, estimate, side_by_side
 from logfm.evaluation.suite.results import OK, Row
 
 CONFIDENCE = 0.95
@@ -75,7 +75,7 @@ def average(found: Sequence[Score]) -> Estimate:
     value = float(np.mean([one.value for one in found]))
     parts = [one.estimate.replicates for one in found]
     size = min(part.size for part in parts)
-    replicates = np.mean([part[:size] for part in parts], axis=0) if size else np.empty(0)
+    replicates = side_by_side([part[:size] for part in parts]) if size else np.empty(0)
     counts = [one.estimate.clusters for one in found]
     return estimate(value, replicates, CONFIDENCE, sum(counts) if all(counts) else 0)
 

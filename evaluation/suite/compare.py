@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from logfm.evaluation.stats import Difference, Estimate, few_clusters_p, holm, paired_difference
+from logfm.evaluation.stats import Difference, Estimate, few_clusters_p, holm, paired_difference, side_by_side
 from logfm.evaluation.suite.aggregate import CONFIDENCE, Key, Score, average, pooled
 from logfm.evaluation.suite.results import OK, Row, read
 from logfm.extras import require
@@ -174,7 +174,7 @@ def _estimate(rows: Sequence[Row]) -> Estimate:
 
 def _mean(parts: Sequence[Estimate]) -> Estimate:
     size = min(part.replicates.size for part in parts)
-    replicates = np.mean([part.replicates[:size] for part in parts], axis=0)
+    replicates = side_by_side([part.replicates[:size] for part in parts])
     counts = [part.clusters for part in parts]
     value = float(np.mean([part.value for part in parts]))
     return Estimate(value, np.nan, np.nan, replicates, sum(counts) if all(counts) else 0)

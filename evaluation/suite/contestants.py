@@ -1,8 +1,8 @@
 """From URIs to contestants: encoders with a name for tables, an identity, and vectors that are kept on disk."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -103,7 +103,7 @@ class Pretrained:
 
 @dataclass(eq=False)
 class Tfidf:
-    """TF-IDF, fitted anew on what a task may fit on."""
+    """TF-IDF, fitted anew on what a task may fit on: once, as long as it is the same list."""
 
     name: str
     tokens: Literal["words", "letters"] = "words"
@@ -111,6 +111,7 @@ class Tfidf:
     baseline: str = ""
     pretrained: None = None
     layered: None = None
+    _fitted: tuple[Sequence[str], Callable[[Sequence[str]], Matrix]] | None = field(default=None, repr=False)
 
     @property
     def hash(self) -> str:
@@ -125,15 +126,17 @@ class Tfidf:
         """
         if not len(fit_on):
             raise UserError("TF-IDF has nothing here that it may be fitted on")
-        return tfidf(fit_on, self.tokens)(texts)
+        if self._fitted is None or self._fitted[0] is not fit_on:
+            self._fitted = (fit_on, tfidf(fit_on, self.tokens))
+        return self._fitted[1](texts)
 
     def portable(self) -> "Tfidf":
-        """Itself: it holds nothing open."""
-        return self
+        """The same contestant, not fitted: for another process."""
+        return replace(self, _fitted=None)
 
     def anew(self) -> "Tfidf":
-        """Itself: it keeps nothing."""
-        return self
+        """The same contestant, not fitted."""
+        return replace(self, _fitted=None)
 
 
 @dataclass(eq=False)

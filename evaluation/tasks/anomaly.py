@@ -112,4 +112,4 @@ def _logbert(data: Data, case: Case, seed: int, config: AnomalyOptions) -> Itera
         if fitting(name)[0] == LOGBERT:
             none = np.empty((0, 0), dtype=np.float32)
             judged = best(judge(name, case, none, data, None, seed, config), case.validation.labels)
-            yield plain(name, judged.validation, judged.test)
+            yield plain(name, judged.validation, judged.test, judged.note)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 META = TaskMeta(
     name="intrinsic",
     title="How well are masked tokens restored, in and out of distribution?",
-    paper="SecEncoder, section 4.1 and Table 2; bits per byte compare models of different vocabularies",
+    paper="SecEncoder, section 4.1 and Table 2; bits per byte, of what is masked, compare models",
     split="None is needed: nothing is trained. Events of templates that the encoder was trained on stand apart.",
     leakage="An encoder may have been trained on these very lines: `seen templates` and `new templates` tell, by its "
     "contamination index; without one only the source does.",

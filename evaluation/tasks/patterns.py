@@ -64,7 +64,8 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
         for metric in estimates[0]:
             value = float(np.mean([one[metric].value for one in estimates]))
             replicates = np.mean([one[metric].replicates for one in estimates], axis=0)
-            whole = estimate(value, replicates, StatisticsConfig().confidence)
+            clusters = sum(one[metric].clusters for one in estimates)
+            whole = estimate(value, replicates, StatisticsConfig().confidence, clusters)
             yield Measurement.of(metric, whole, len(tables), condition=name, note=note)
     yield Measurement("anomalous", float(np.mean(shares)), count=len(tables), note=note)
 
@@ -82,10 +83,12 @@ def _judged(scores: Floats, marks: NDArray[np.bool_], texts: list[str], seed: Se
     hits = ratio((top * marks[order]).sum(axis=1), top.sum(axis=1))
     weights = draws[:, clusters].astype(np.float64)
     precision = _average_precision(scores, marks, weights)
+    # What the figures can vary with.
+    different = len(np.unique(clusters[marks]))
     exact = _average_precision(scores, marks, np.ones((1, len(marks))))
     return {
-        "hits": Estimate(float(marks[order[:_TOP]].mean()), np.nan, np.nan, hits),
-        "average_precision": Estimate(float(exact[0]), np.nan, np.nan, precision),
+        "hits": Estimate(float(marks[order[:_TOP]].mean()), np.nan, np.nan, hits, min(_TOP, different)),
+        "average_precision": Estimate(float(exact[0]), np.nan, np.nan, precision, different),
     }
 
 

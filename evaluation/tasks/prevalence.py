@@ -31,7 +31,7 @@ from logfm.evaluation.suite.task import Contestant, Data, Measurement
 META = TaskMeta(
     name="prevalence",
     title="What becomes of a detector when attacks are rarer or commoner than it was told?",
-    paper="LogAtlas, section 4, Table 3",
+    paper="LogAtlas, section 4, Table 3; its RoBERTa was trained whole, `lastlayer` trains the encoder's last layer",
     split="Train, validation and test by whole entities or by time; test sets of one size come from the test part, "
     "each a superset of the attacks of the one before.",
     leakage="Classifiers learn from a train part thinned to 2 % attacks, without balancing, and alarm at even odds; "

@@ -55,6 +55,8 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
             refused.append(f"left out: {kind} ({error})")
             continue
         note = f"trained on {len(train)} of {len(case.train)} sequences" if len(train) < len(case.train) else ""
+        if config.epochs is not None:
+            note = "; ".join(part for part in (note, f"at most {config.epochs} epochs") if part)
         found.append(Scored(kind, scores["validation"], scores["test"], note))
     if not found:
         raise UserError("no head can be trained here", data.spec.name, "; ".join(refused))

@@ -21,7 +21,7 @@ from logfm.evaluation.anomaly.plain import kept_by, without_encoder
 from logfm.evaluation.anomaly.reporting import COPIES, NO_COPIES, Scored, copied, measured
 from logfm.evaluation.anomaly.trained import LOGISTIC, Limits, trained
 from logfm.evaluation.anomaly.windows import Columns, Rows
-from logfm.evaluation.stats import estimate
+from logfm.evaluation.stats import estimate, side_by_side
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 
 META = TaskMeta(
@@ -114,7 +114,7 @@ def _means(
             continue
         # Sources are drawn apart, so their replicates are averaged one by one.
         columns = [one.replicates for one in rows]
-        together = np.mean(columns, axis=0) if all(len(one) for one in columns) else np.empty(0)
+        together = side_by_side(columns) if all(len(one) for one in columns) else np.empty(0)
         fewest = min(one.clusters for one in rows)
         confidence = StatisticsConfig(resamples=config.resamples).confidence
         mean = estimate(float(np.mean([one.value for one in rows])), together, confidence, fewest)
