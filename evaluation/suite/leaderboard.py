@@ -15,7 +15,8 @@ from logfm.evaluation.suite.compare import Verdict, average_verdicts
 class Standing:
     """One contestant in one task. `rank` is one more than the number of contestants that are better than it, so those
     that can't be told apart from each other share one; None where it misses a data set that others have, and for all
-    where they were not measured on the same events by the same version of the task."""
+    where they were not measured on the same events by the same version of the task, or where chance has a say that
+    could not be tested."""
 
     encoder: str
     estimate: Estimate
@@ -35,7 +36,7 @@ class Board:
     standings: tuple[Standing, ...]
     verdicts: tuple[Verdict, ...]
     tested: bool
-    """Whether differences could be tested; else ranks are the order of the values."""
+    """Whether differences could be tested; without any replicates ranks are the order of the values."""
     apart: str = ""
     """The data set that this board is about, where its events stand in others, too."""
 
@@ -87,7 +88,10 @@ def _board(name: str, meta: TaskMeta, units: Mapping[Key, Mapping[str, Score]], 
     verdicts = average_verdicts(key, complete, direction)
     tested = bool(verdicts) and all(one.p is not None for one in verdicts)
     means = {one: average(parts) for one, parts in scores.items()}
-    ranks = _ranks(complete, means, verdicts, direction, tested)
+    random = any(row.replicates.size for column in counted.values() for one in column.values() for row in one.rows)
+    # Where chance has a say, the order of values that nobody tested would call ties wins.
+    blind = random and not tested and len(complete) > 1
+    ranks = {} if blind else _ranks(complete, means, verdicts, direction, tested)
     sign = 1 if direction == "lower" else -1
     order = sorted(scores, key=lambda one: (one not in complete, sign * _finite(means[one].value, sign)))
     standings = [Standing(one, means[one], len(scores[one]), ranks.get(one)) for one in order]

@@ -200,6 +200,12 @@ def test_without_replicates_ranks_are_the_order_and_said_to_be():
     assert [(one.encoder, one.rank) for one in board.standings] == [("b", 1), ("a", 2)]
 
 
+def test_chance_that_was_not_tested_ranks_nobody():
+    one_cluster = [*rows("a", 0.5, replicates=NONE, data="x"), *rows("b", 0.6, replicates=NONE, data="x")]
+    board = leaderboard(scores([*rows("a", 0.5), *rows("b", 0.6), *one_cluster]), METAS)[0]
+    assert not board.tested and [one.rank for one in board.standings] == [None, None]
+
+
 def test_runs_side_by_side(tmp_path):
     for name, value, hashed in (("one", 0.5, "h1"), ("two", 0.9, "h2")):
         (tmp_path / name).mkdir()
