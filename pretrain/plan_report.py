@@ -39,11 +39,16 @@ def show_plan(plan: dict[str, Any], prices_as_of: object) -> None:
     _table("Memory of one device at its peak, GB", ("on", "ZeRO stage", *columns), memory)
     stdout.print(_CPU, soft_wrap=True)
     devices = (
-        (markup_safe(row["name"]), str(row["devices"]), _hours(row["hours"]), _dollars(row["dollars"]), _fits(row))
+        (
+            *(markup_safe(row["name"]), str(row["devices"]), _short(row["tokens"])),
+            *(_hours(row["hours"]), _dollars(row["dollars"]), _fits(row)),
+        )
         for row in plan["devices"]
     )
     title = f"Hours and cost at {plan['utilisation']:.0%} of the peak; prices of {prices_as_of} are assumptions"
-    _table(title, ("device", "number", "hours", "US dollars", "fits at ZeRO stage"), devices)
+    _table(title, ("device", "number", "tokens", "hours", "US dollars", "fits at ZeRO stage"), devices)
+    if tokens["minutes"] is not None:
+        stdout.print(f"Training ends after {tokens['minutes']:g} minutes (train.minutes), planned tokens or not.")
     stdout.print(markup_safe(f"FLOPs: {flops['formula']}."), soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig
 from logfm.errors import UserError
 from logfm.pretrain.flops import decoder_flops, encoder_flops, head_flops, train_flops
 from logfm.pretrain.memory import How, Parameters, Shape, count, equal_lengths, process_bytes
+from logfm.pretrain.shipped import encoder_folder
 from logfm.pretrain.zero_memory import STAGES, Offload, zero_bytes
 
 FORMULA = (
@@ -32,6 +33,14 @@ _LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 48_000)
 Kind = Literal["cpu", "gpu"]
 
 
+class Work(NamedTuple):
+    """What a run is to do: training tokens, their FLOPs, and the minutes after which it ends in any case."""
+
+    tokens: float
+    flops: float
+    minutes: float | None
+
+
 def plan(
     config: PretrainConfig,
     devices: Sequence[DeviceConfig],
@@ -43,22 +52,24 @@ def plan(
     """The plan of a run as one JSON-serialisable document: parameters, tokens, flops, memory, devices.
 
     `length` is the tokens of an event, by default the longest that the run trains on; masked is the configured share
-    of all tokens, so delimiters, which are never masked, make it an upper bound.
+    of all tokens, so delimiters, which are never masked, make it an upper bound. On a device that does not get through
+    the planned tokens in `train.minutes` the hours end with them, unless `tokens` are given.
 
     Raises:
         UserError: no such encoder to start from, a length above the model's, or an unreadable tokenizer.
     """
-    model = config.model if config.start is None else sizes_of_folder(config.start.encoder)
+    model = config.model if config.start is None else sizes_of_folder(encoder_folder(config.start.encoder))
     length = min(config.data.max_tokens, model.max_tokens) if length is None else length
     if not 2 < length <= model.max_tokens:
         raise UserError(f"a length of {length} tokens", "model.max_tokens", f"Give 3 to {model.max_tokens}.")
-    vocab_size = _vocabulary(config.tokenizer) if vocab_size is None else vocab_size
+    vocab_size = _vocabulary(encoder_folder(config.tokenizer)) if vocab_size is None else vocab_size
     shape = equal_lengths(length, config.data.tokens_per_batch, config.masking.share)
     weights = count(model, vocab_size)
     trainable = _trainable(config, weights)
     planned, source = _tokens(config, shape, weights.total) if tokens is None else (tokens, "given")
     per_token = flops_per_token(model, vocab_size, shape)
     memory = _memory(config, model, vocab_size, shape)
+    minutes = config.train.minutes if tokens is None else None
     return {
         "parameters": weights._asdict()
         | {
@@ -74,6 +85,7 @@ def plan(
             "compute_optimal": TOKENS_PER_PARAMETER * weights.total,
             "per_parameter": planned / weights.total,
             "per_trainable_parameter": planned / trainable,
+            "minutes": minutes,
         },
         "flops": {
             "total": per_token * planned,
@@ -86,7 +98,7 @@ def plan(
         "memory": memory,
         "utilisation": utilisation,
         "devices": [
-            _on(device, per_token * planned, utilisation, config, memory)
+            _on(device, Work(planned, per_token * planned, minutes), utilisation, config, memory)
             for device in devices
             if any(row["on"] == device.kind for row in memory)
         ],
@@ -214,15 +226,19 @@ def _stage(
 
 
 def _on(
-    device: DeviceConfig, flops: float, utilisation: float, config: PretrainConfig, memory: list[dict[str, Any]]
+    device: DeviceConfig, work: Work, utilisation: float, config: PretrainConfig, memory: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Hours and cost on a kind of device, and the least division of memory with which the run fits; None: no such."""
+    """Tokens, hours and cost on a kind of device, and the least division of memory with which the run fits; None: no
+    such.
+    """
     number = config.train.devices * config.train.nodes
-    hours = flops / (device.bf16_tflops * 1e12 * utilisation * number) / 3600
+    whole = work.flops / (device.bf16_tflops * 1e12 * utilisation * number) / 3600
+    hours = whole if work.minutes is None else min(whole, work.minutes / 60)
     fitting = [row for row in memory if row["on"] == device.kind and row["total"] <= device.memory * 1e9]
     fitting.sort(key=lambda row: row["offload"] != "none")
     return device.model_dump(mode="json", exclude={"words"}) | {
         "devices": number,
+        "tokens": work.tokens * hours / whole,
         "hours": hours,
         "dollars": hours * number * device.dollars_per_hour,
         "fits": {"stage": fitting[0]["stage"], "offload": fitting[0]["offload"]} if fitting else None,

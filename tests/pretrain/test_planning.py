@@ -38,11 +38,14 @@ from logfm.pretrain.model import build, hf_config
 from logfm.pretrain.packing import pack
 from logfm.pretrain.paper_arithmetic import by_our_formula, published_runs
 from logfm.pretrain.planning import plan, sizes_of_folder
+from logfm.pretrain.shipped import encoder_folder
 from logfm.pretrain.zero_memory import zero_bytes
+from logfm.tokenizer import LogTokenizer
 
 VOCABULARY = 1003
 SMALL = {"hidden_size": 256, "layers": 3, "heads": 4, "intermediate_size": 1024}
 MIXED = [90, 80, 100, 20, 30, 40, 200, 210]
+NANO = ["--set", "start.encoder=nano", "--set", "tokenizer=nano"]
 SIZES = [name for name in recipes() if name.startswith("pretrain/")]
 
 
@@ -200,6 +203,28 @@ def test_hours_and_cost_by_hand(configure, tmp_path):
     assert row["fits"] == {"stage": 0, "offload": "none"}
 
 
+def test_hours_end_with_the_runs_minutes_unless_tokens_are_given(configure, tmp_path, capsys):
+    device = chosen(load_devices(), ["2 CPU cores"])
+    config = configure(tmp_path, train={"steps": 10**6})
+    whole = plan(config, device)
+    (row,) = whole["devices"]
+    assert row["tokens"] == whole["tokens"]["planned"] == 1024e6 and whole["tokens"]["minutes"] is None
+    ended = config.model_copy(update={"train": config.train.model_copy(update={"minutes": 6})})
+    (short,) = plan(ended, device)["devices"]
+    assert short["hours"] == 0.1 and short["tokens"] == pytest.approx(row["tokens"] * 0.1 / row["hours"])
+    assert plan(ended, device, tokens=1024e6)["devices"] == whole["devices"]
+    assert main(["plan", "pretrain/nano", "--set", "train.minutes=6", "--on", "2 CPU cores"]) == 0
+    assert "ends after 6 minutes" in capsys.readouterr().out
+
+
+def test_the_encoder_that_ships_is_planned_by_its_name(configure, tmp_path):
+    config = configure(tmp_path, tokenizer="nano", start={"encoder": "nano"})
+    found = plan(config, ())["parameters"]
+    shipped = encoder_folder("nano")
+    assert found["vocabulary"] == LogTokenizer.load(shipped).vocab_size
+    assert found["all"] == count(sizes_of_folder(shipped), found["vocabulary"]).total
+
+
 def test_a_device_too_small_needs_a_higher_stage_or_does_not_fit():
     changes = ["data.tokens_per_batch=4096", "train.activation_checkpointing=false"]
     config = load(PretrainConfig, "pretrain/xxlarge", changes)
@@ -226,9 +251,8 @@ def test_every_recipe_for_gpus_fits_an_a100_at_its_own_stage(recipe):
 
 
 def test_the_plan_for_a_cpu_is_near_what_was_measured_there():
-    # nano had four layers when it was measured.
-    for recipe, changes, measured in (("nano", ["model.layers=4"], 4575), ("small", [], 1274)):
-        config = load(PretrainConfig, f"pretrain/{recipe}", changes)
+    for recipe, measured in (("nano", 6561), ("small", 1272)):
+        config = load(PretrainConfig, f"pretrain/{recipe}")
         planned = plan(config, chosen(load_devices(), ["2 CPU cores"]), 29_952, 1e9, 342)
         assert 1e9 / (3600 * planned["devices"][0]["hours"]) == pytest.approx(measured, rel=0.1)
 
@@ -313,9 +337,10 @@ def test_a_mistake_is_one_line(arguments, message, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_plan_needs_no_torch():
+@pytest.mark.parametrize("arguments", [["pretrain/base"], ["pretrain/continue", *NANO]])
+def test_a_plan_needs_no_torch(arguments):
     code = (
-        "import sys; from logfm.cli import main; code = main(['plan', 'pretrain/base', '--json']);"
+        f"import sys; from logfm.cli import main; code = main(['plan', '--json', *{arguments}]);"
         "sys.exit(code or int('torch' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
