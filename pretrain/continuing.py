@@ -18,6 +18,7 @@ from logfm.pretrain.callbacks import HISTORY
 from logfm.pretrain.data import Batch
 from logfm.pretrain.decoder import MaskDecoder
 from logfm.pretrain.encoder import PretrainedEncoder, load_encoder
+from logfm.pretrain.projection import Projection, read
 from logfm.pretrain.shipped import encoder_folder
 from logfm.tokenizer import LogTokenizer
 from logfm.tokenizer.files import TOKENIZER
@@ -149,6 +150,17 @@ def take_weights(
             decoder.load_state_dict(encoder.decoder.state_dict(), strict=True)
     except RuntimeError as error:
         raise UserError("the encoder is not built as ours are", encoder.folder) from error
+
+
+def kept_map(config: PretrainConfig, start: Start | None) -> Projection | None:
+    """The map behind the encoder's pooling, where it has one and the run fits none of its own.
+
+    Raises:
+        UserError: a damaged one.
+    """
+    if start is None or (config.contrast is not None and config.contrast.projection != "none"):
+        return None
+    return read(start.encoder.folder, start.encoder.dim)
 
 
 class MeasureStart(lightning.Callback):

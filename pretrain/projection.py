@@ -52,6 +52,12 @@ def fit(vectors: np.ndarray, kind: Literal["centre", "whiten"], power: float = 0
     return Projection(weight.astype(np.float32), (-weight @ mean).astype(np.float32))
 
 
+def centred_anew(projection: Projection, vectors: np.ndarray) -> Projection:
+    """The same weights, and the bias that moves the mean of these vectors, float32 (n, in), to zero."""
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    return Projection(projection.weight, (-projection.weight.astype(np.float64) @ mean).astype(np.float32))
+
+
 def write(projection: Projection, folder: Path) -> None:
     """Write it below an encoder folder, as a Dense module of sentence-transformers."""
     place = folder / FOLDER

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import orjson
 import torch
 from torch.utils import deterministic
@@ -70,6 +71,8 @@ _NOISE = (
     r".*does not have many workers",
     r".*Checkpoint directory .* exists and is not empty",
 )
+# Training events whose mean is the centre of a map that is kept.
+_CENTRE_EVENTS = 5000
 # What a killed run needs to go on, and the finished artifact doesn't.
 CHECKPOINTS = "checkpoints"
 
@@ -127,6 +130,8 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
             facts["legs"] = [] if state is None else [list(leg) for leg in state.legs]
             write_atomic(work.path / "config.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))
             tokenizer.save(work.path / "tokenizer")
+            if (kept := continuing.kept_map(config, start)) is not None:
+                projection.write(kept, work.path)
             join_indexes(learnt_from(config, start), work.path)
             begun = None if start is None else start.config.encoder
             learnt = training_facts(config, Corpus.open(config.corpus).manifest, begun)
@@ -200,21 +205,49 @@ def _fit(
         take_up.counters(trainer, module)
     with one_line(ranks, train.timeout_minutes):
         metrics = _train(trainer, module, batches, loaders, folder, resume)
-    if isinstance(batches, PairBatches) and rank == 0:
+    if rank == 0:
         _project(module, tokenizer, batches, config, folder)
+        _centre_anew(module, tokenizer, batches.shard, config, start, folder)
     return {"parameters": parameters, **metrics}
 
 
 def _project(
-    module: MaskedLanguageModel, tokenizer: LogTokenizer, batches: PairBatches, config: PretrainConfig, folder: Path
+    module: MaskedLanguageModel,
+    tokenizer: LogTokenizer,
+    batches: TrainBatches | PairBatches,
+    config: PretrainConfig,
+    folder: Path,
 ) -> None:
     """Fit the map behind the pooling, where one is asked for, on what the stage trained on."""
     contrast = config.contrast
-    if contrast is None or contrast.projection == "none":
+    if contrast is None or contrast.projection == "none" or not isinstance(batches, PairBatches):
         return
     encoder = PretrainedEncoder(module.model.eval(), tokenizer, folder, config.data.max_tokens)
     vectors = encoder.pool(batches.sample(contrast.projection_events))
     projection.write(projection.fit(vectors, contrast.projection, contrast.whitening), folder)
+
+
+def _centre_anew(
+    module: MaskedLanguageModel,
+    tokenizer: LogTokenizer,
+    shard: Shard,
+    config: PretrainConfig,
+    start: Start | None,
+    folder: Path,
+) -> None:
+    """Move the centre of the map that the run keeps to where training events now are."""
+    kept = continuing.kept_map(config, start)
+    if kept is None:
+        return
+    if config.train.strategy == "deepspeed" and config.train.zero_stage == 3:
+        say("the map behind the pooling is the old encoder's, with its centre: ZeRO 3 has the weights in pieces")
+        return
+    rows = np.linspace(0, len(shard.lengths) - 1, min(_CENTRE_EVENTS, len(shard.lengths)), dtype=np.int64)
+    encoder = PretrainedEncoder(module.model.eval(), tokenizer, folder, config.data.max_tokens)
+    # What pools puts [CLS] and [SEP] around them itself.
+    vectors = encoder.pool([ids[1:-1] for ids in shard.events(rows)])
+    projection.write(projection.centred_anew(kept, vectors), folder)
+    say(f"the map behind the pooling is kept, centred anew on {len(rows):,} training events")
 
 
 def _train(

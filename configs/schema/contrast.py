@@ -40,7 +40,8 @@ class ContrastConfig(Config):
     """Weight of the masked-token loss on the second views; 0: nothing is masked."""
     projection: Literal["none", "centre", "whiten"] = "none"
     """A linear map behind the pooling, fitted on training events when training ends: it moves their mean to zero, or
-    also evens out their directions. sentence-transformers applies it too; the model stays plain."""
+    also evens out their directions. None keeps that of the encoder it starts from, if it has one, centred anew.
+    sentence-transformers applies it too; the model stays plain."""
     whitening: float = Field(0.5, ge=0, le=1)
     """How far whitening goes: 0 only centres, 0.5 gives all directions the same variance."""
     projection_events: int = Field(20_000, ge=2)

@@ -1,6 +1,7 @@
 """Continued pretraining: it starts where the encoder stood, learns the new, and forgets less with replay."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,10 @@ from logfm.artifacts import read_manifest
 from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig, StartConfig
 from logfm.configs.schema.tokenizer import ExtensionConfig, TokenizerConfig
 from logfm.errors import UserError
-from logfm.pretrain import continuing_report, load_encoder, pretrain
+from logfm.pretrain import continuing_report, export_checkpoint, load_encoder, pretrain, projection
 from logfm.pretrain.callbacks import read_history
 from logfm.pretrain.continuing import open_start, sizes_of, take_weights
-from logfm.pretrain.data import Masker, Replay, TrainBatches, ValidationBatches
+from logfm.pretrain.data import Masker, Replay, Shard, TrainBatches, ValidationBatches
 from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.forward import hidden_states
 from logfm.pretrain.model import build
@@ -155,6 +156,28 @@ def test_without_old_data_only_the_new_is_measured(continued, old_run, tmp_path)
     assert "old data" not in (tmp_path / "run" / "report.html").read_text().partition("<tbody>")[2]
     # The old corpus's licence is the encoder's, so it stays.
     assert outcome.encoder.licences == ["CC0-1.0", "MIT"]
+
+
+def test_the_map_behind_the_pooling_is_kept_and_centred_anew(continued, old_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("logfm.pretrain.run._CENTRE_EVENTS", 300)
+    rng = np.random.default_rng(0)
+    old = projection.Projection(rng.normal(size=(32, 32)).astype(np.float32), np.ones(32, dtype=np.float32))
+    shutil.copytree(old_run / "run", tmp_path / "run")
+    projection.write(old, tmp_path / "run")
+    export_checkpoint(tmp_path / "run" / "checkpoints" / "final.ckpt", tmp_path / "mapped")
+    pretrain(continued(tmp_path / "out", start={"encoder": tmp_path / "mapped"}, steps=6))
+    assert "kept, centred anew on 300 training events" in capsys.readouterr().err
+    encoder = load_encoder(tmp_path / "out" / "encoder")
+    found = projection.read(encoder.folder, encoder.dim)
+    assert np.array_equal(found.weight, old.weight)
+    events = Shard(tmp_path / "out" / "tokens", "train")
+    rows = np.linspace(0, len(events.lengths) - 1, 300, dtype=np.int64)
+    vectors = found(encoder.pool([ids[1:-1] for ids in events.events(rows)]))
+    assert vectors.std() > 0.1 and np.allclose(vectors.mean(0), 0, atol=1e-4)
+    assert "2_Dense" in (encoder.folder / "modules.json").read_text()
+    # An encoder of one of its checkpoints has it too.
+    export_checkpoint(tmp_path / "out" / "run" / "checkpoints" / "final.ckpt", tmp_path / "again")
+    assert projection.read(tmp_path / "again", encoder.dim).hash == found.hash
 
 
 def test_another_tokenizer_is_refused(continued, new_corpus, extended, tmp_path):
