@@ -172,8 +172,10 @@ def _fit(
     batches: TrainBatches | PairBatches = TrainBatches(Shard(tokens, "train"), masker, size, rank, ranks, old)
     if config.contrast is not None:
         batches = PairBatches(config.out / VIEWS, tokenizer, masker, config.contrast, batches.shard, rank, ranks)
+    # Content tokens alone, whatever training hides: figures of both ways of masking are then of one kind.
+    content = Masker.of(tokenizer, config.masking.model_copy(update={"delimiters": False}), config.seed)
     held_out = [
-        ValidationBatches(Shard(part, "validation"), masker, size, config.data.validation_tokens, rank, ranks)
+        ValidationBatches(Shard(part, "validation"), content, size, config.data.validation_tokens, rank, ranks)
         for part in (tokens, replay)
         if part is not None
     ]

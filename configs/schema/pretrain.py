@@ -52,7 +52,7 @@ class MaskingConfig(Config):
     keep_share: float = Field(0.1, ge=0, lt=1)
     """Of the chosen tokens, the share left as it is."""
     delimiters: bool = False
-    """Mask delimiter tokens too (uniform masking, the baseline)."""
+    """Mask delimiter tokens too in training (uniform masking, the baseline); validation hides content tokens only."""
     whole_words: bool = False
     """Mask whole fields, in training and in validation: all tokens of one between two delimiters, or none."""
 

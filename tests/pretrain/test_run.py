@@ -235,6 +235,21 @@ def test_the_last_validation_must_be_finite(configure, tmp_path, monkeypatch):
     assert not (tmp_path / "encoder").exists()
 
 
+def test_validation_hides_content_tokens_alone_where_training_hides_delimiters_too(configure, tmp_path, monkeypatch):
+    hidden, losses = {True: [], False: []}, MaskedLanguageModel.losses
+
+    def note(self, batch):
+        hidden[self.training].append(batch.targets_M)
+        return losses(self, batch)
+
+    monkeypatch.setattr(MaskedLanguageModel, "losses", note)
+    config = configure(tmp_path, **SMALL, masking={"delimiters": True})
+    pretrain(config)
+    delimiters = torch.from_numpy(LogTokenizer.load(config.tokenizer).delimiter_mask)
+    trained, validated = (delimiters[torch.cat(hidden[training])].float().mean() for training in (True, False))
+    assert trained > 0.1 and validated == 0 and len(hidden[False]) > 0
+
+
 def test_an_unfinished_run_of_another_configuration_is_named(configure, tmp_path, monkeypatch):
     unfinished(configure(tmp_path, **SMALL), monkeypatch)
     changed = SMALL | {"train": SMALL["train"] | {"learning_rate": 0.02}}
