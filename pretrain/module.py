@@ -48,6 +48,7 @@ class MaskedLanguageModel(lightning.LightningModule):
         self._resumed_at = 0.0
         self._started: float | None = None
         self._sums: dict[str, list[torch.Tensor]] = {}
+        self._figures: list[dict[str, torch.Tensor]] = []
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Mean loss; without a graph, nats (float32 (M,)) and whether the best guess is right (bool (M,))."""
@@ -55,11 +56,23 @@ class MaskedLanguageModel(lightning.LightningModule):
         return prediction_loss(self.model, self.decoder, states, batch.packed, batch.positions_M, batch.targets_M)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Mean loss of one batch, logged with the masked accuracy."""
+        """Mean loss of one batch, noted with the masked accuracy."""
         loss, _, right = self.losses(batch)
-        self.log("train_loss", loss.detach(), batch_size=1)
-        self.log("train_accuracy", right.float().mean().nan_to_num(0.0), batch_size=1)
+        self.note(batch_idx, train_loss=loss, train_accuracy=right.float().mean().nan_to_num(0.0))
         return loss
+
+    def note(self, batch_idx: int, **figures: torch.Tensor) -> None:
+        """Keep a batch's figures with those of its step's other batches, on their device: nothing waits for them."""
+        if batch_idx % self.train_config.accumulate == 0:
+            self._figures.clear()
+        self._figures.append({name: figure.detach() for name, figure in figures.items()})
+
+    def step_figures(self) -> dict[str, float]:
+        """What was noted of the last step, the means over its batches and all ranks; all ranks must ask."""
+        names = list(self._figures[0])
+        means = torch.stack([torch.stack([row[name] for name in names]).float() for row in self._figures]).mean(0)
+        gathered = torch.as_tensor(self.all_gather(means)).view(-1, len(names))
+        return dict(zip(names, gathered.mean(0).tolist(), strict=True))
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Accumulate sums: nats, right guesses, masked tokens, their bytes; old data has the second loader."""

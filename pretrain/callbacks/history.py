@@ -45,10 +45,10 @@ class History(lightning.Callback):
         self._events += len(batch.packed.lengths_B) * trainer.world_size
         # Of the batches that make up a step, the last one takes it.
         if trainer.global_step > self._step and trainer.global_step % self._every == 0:
+            step = pl_module.step_figures()
             figures = {} if self._throughput is None else self._throughput.figures()
-            pl_module.log_dict({name: figures[name] for name in LOGGED if name in figures}, batch_size=1)
-            measured = [name for name in trainer.callback_metrics if name.startswith("train_")]
-            self.record(trainer, pl_module, measured, figures)
+            pl_module.log_dict(step | {name: figures[name] for name in LOGGED if name in figures}, batch_size=1)
+            self.record(trainer, pl_module, facts=step | figures)
         self._step = trainer.global_step
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:

@@ -20,15 +20,18 @@ class ContrastiveModel(MaskedLanguageModel):
         return self._losses(batch)[:3] if isinstance(batch, PairBatch) else super().losses(batch)
 
     def training_step(self, batch: Batch | PairBatch, batch_idx: int) -> torch.Tensor:
-        """Mean loss of one batch, logged with both of its parts and the share of views that find their partner."""
+        """Mean loss of one batch, noted with both of its parts and the share of views that find their partner."""
         if not isinstance(batch, PairBatch):
             return super().training_step(batch, batch_idx)
         loss, nats, right, apart, found = self._losses(batch)
-        self.log("train_loss", loss.detach(), batch_size=1)
-        self.log("train_accuracy", right.float().mean().nan_to_num(0.0), batch_size=1)
-        self.log("train_masked_loss", nats.mean().nan_to_num(0.0), batch_size=1)
-        self.log("train_contrastive_loss", apart, batch_size=1)
-        self.log("train_found", found.float().mean(), batch_size=1)
+        self.note(
+            batch_idx,
+            train_loss=loss,
+            train_accuracy=right.float().mean().nan_to_num(0.0),
+            train_masked_loss=nats.mean().nan_to_num(0.0),
+            train_contrastive_loss=apart,
+            train_found=found.float().mean(),
+        )
         return loss
 
     def _losses(self, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -98,6 +98,21 @@ def test_a_step_of_several_batches_is_skipped_whole(configure, tmp_path, meddle)
     assert row["step"] == 13 and sorted(losses(tmp_path / "run")) == [10]
 
 
+def test_the_recorded_figures_are_the_means_over_the_batches_of_a_step(configure, tmp_path, meddle):
+    taken = []
+
+    def after(loss, step):
+        taken.append((step, loss.item()))
+        return loss
+
+    meddle(after=after)
+    train = {"steps": 20, "accumulate": 2, "validate_every": 7}
+    pretrain(configure(tmp_path, data={"tokens_per_batch": 512}, train=train))
+    expected = {step: [loss for before, loss in taken if before == step - 1] for step in (10, 20)}
+    assert all(len(parts) == 2 and parts[0] != parts[1] for parts in expected.values())
+    assert losses(tmp_path / "run") == pytest.approx({step: sum(parts) / 2 for step, parts in expected.items()})
+
+
 def test_damage_that_shows_late_is_undone_from_older_and_older_checkpoints(configure, tmp_path, meddle):
     def before(module, step):
         if step in (25, 27):

@@ -96,6 +96,11 @@ def validation(run):
     return {row["step"]: row["validation_loss"] for row in read_history(run) if "validation_loss" in row}
 
 
+def trained(run):
+    """Training loss by step."""
+    return {row["step"]: row["train_loss"] for row in read_history(run) if "train_loss" in row}
+
+
 @pytest.fixture(scope="module")
 def alone(configure, tmp_path_factory):
     """The same global batches on one process: what the runs on two must agree with."""
@@ -145,6 +150,7 @@ def test_zero_on_two_ranks_equals_one_process_and_another_number_goes_on(configu
     file = written(configure(tmp_path / "two", **SMALL, train=train), tmp_path / "two.yaml")
     output(spawn(["logfm", "pretrain", file]))
     two = tmp_path / "two" / "run"
+    assert trained(two) == pytest.approx(trained(alone / "run"), rel=1e-4) and sorted(trained(two)) == [10, 20]
     weights = [load_encoder(one / "encoder").model.state_dict() for one in (tmp_path / "two", alone)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[1])
     assert len(list((two / "checkpoints" / "final.ckpt").rglob("*optim_states.pt"))) == 2
