@@ -13,13 +13,15 @@ from logfm.pretrain.attention.positions import distance_index, shift, unshift
 BUCKETS = Buckets(8, 40)
 
 
-def inputs(length, batch=2, heads=2, width=8, padded=True, dtype=torch.float32):
+def inputs(length, batch=2, heads=2, width=8, padded=True, dtype=torch.float32, buckets=BUCKETS):
     generator = torch.Generator().manual_seed(length)
 
     def random(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float32).to(dtype).requires_grad_()
 
-    tensors = [random(batch, heads, length, width) for _ in range(3)] + [random(heads, 16, width) for _ in range(2)]
+    tensors = [random(batch, heads, length, width) for _ in range(3)] + [
+        random(heads, 2 * buckets.buckets, width) for _ in range(2)
+    ]
     mask = None
     if padded:
         mask = torch.zeros(batch, 1, 1, length)
@@ -27,8 +29,8 @@ def inputs(length, batch=2, heads=2, width=8, padded=True, dtype=torch.float32):
     return tensors, mask
 
 
-def results(attend, tensors, mask):
-    out = attend(*tensors, BUCKETS, mask)
+def results(attend, tensors, mask, buckets=BUCKETS):
+    out = attend(*tensors, buckets, mask)
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(9))
     return [out, *torch.autograd.grad((out * weights).sum(), tensors)]
 
@@ -47,12 +49,45 @@ def test_outputs_and_gradients_equal_the_eager_ones(length, padded, name, monkey
         torch.testing.assert_close(attend(*tensors, BUCKETS, mask), expected[0], atol=1e-4, rtol=1e-4)
 
 
-def test_long_inputs_are_taken_block_by_block_without_being_asked(monkeypatch):
-    monkeypatch.setattr("logfm.pretrain.attention.blockwise.BLOCK", 1024)
-    tensors, _ = inputs(4096, batch=1, heads=1, padded=False)
-    with torch.no_grad():
-        expected = attention_named("eager")(*tensors, BUCKETS, None)
-        torch.testing.assert_close(attention_named("auto")(*tensors, BUCKETS, None), expected, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("length", [7, 131])
+@pytest.mark.parametrize("events", [1, 2])
+def test_events_taken_a_few_at_a_time_have_the_eager_outputs_and_gradients(length, events, monkeypatch):
+    monkeypatch.setattr("logfm.pretrain.attention.cpu._CHUNK", events * 2 * length**2)
+    tensors, mask = inputs(length, batch=5)
+    for number, tokens in enumerate((length, 1, length // 2, length - 1, length)):
+        mask[number] = 0
+        mask[number, ..., tokens:] = -torch.inf
+    for part in (mask, None):
+        expected = results(attention_named("eager"), tensors, part)
+        for ours, theirs in zip(results(attention_named("cpu"), tensors, part), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+        with torch.no_grad():
+            ours = attention_named("cpu")(*tensors, BUCKETS, part)
+        torch.testing.assert_close(ours, expected[0], atol=1e-4, rtol=1e-4)
+
+
+def test_long_inputs_are_taken_block_by_block_without_being_asked():
+    buckets = Buckets(64, 2048)
+    tensors, _ = inputs(4096, batch=1, heads=1, padded=False, buckets=buckets)
+    assert not any(one.shape[-2:] == (4096, 4096) for one in kept(attention_named("auto"), tensors, buckets))
+    expected = results(attention_named("eager"), tensors, None, buckets)
+    for ours, theirs in zip(results(attention_named("auto"), tensors, None, buckets), expected, strict=True):
+        # Gradients of the tables are sums over millions of pairs.
+        scale = theirs.abs().max().clamp(min=1)
+        torch.testing.assert_close(ours / scale, theirs / scale, atol=1e-4, rtol=1e-4)
+
+
+def kept(attend, tensors, buckets):
+    """What autograd keeps for the backward pass."""
+    found = []
+
+    def keep(tensor):
+        found.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        attend(*tensors, buckets, None)
+    return found
 
 
 def test_bfloat16_stays_close(monkeypatch):

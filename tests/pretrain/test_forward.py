@@ -74,6 +74,30 @@ def test_gradients_equal_hugging_faces():
     assert compared > 30
 
 
+def test_attention_for_the_cpu_equals_the_eager_one_in_any_packing(monkeypatch):
+    padded = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        monkeypatch.setattr("logfm.pretrain.attention.cpu._CHUNK", int(rng.choice([1, 20_000, 1 << 20])))
+        lengths = np.exp(rng.uniform(0.7, 5.2, size=rng.integers(1, 14))).astype(int)
+        packed = pack(random_events(lengths, seed))
+        padded += sum(group.mask_b11L is not None for group in packed.groups)
+        weights = torch.from_numpy(rng.normal(size=(len(packed.ids_T), 32)).astype(np.float32))
+        found = []
+        for name in ("eager", "cpu"):
+            model = random_model()
+            states = hidden_states(model, packed, name)
+            (states * weights).sum().backward()
+            found.append((states, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+        (expected, gradients), (ours, others) = found
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+        assert gradients.keys() == others.keys() and len(gradients) > 30
+        for name, gradient in gradients.items():
+            scale = gradient.abs().max().clamp(min=1)
+            torch.testing.assert_close(others[name] / scale, gradient / scale, atol=1e-4, rtol=1e-4)
+    assert padded > 5
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_layers_that_are_computed_twice_have_the_same_states_and_gradients(dtype):
     found = []
