@@ -97,24 +97,28 @@ def test_it_learns_and_its_folder_opens_elsewhere(configure, corpus, tmp_path):
 
     encoder = load_encoder(tmp_path / "encoder")
     texts = ["Jan  5 10:00:00 host1 sshd[4]: session opened for user root from 10.0.1.1", "", "é \x00 [MASK]"]
-    ids = encoder.tokenizer.encode_batch(texts)
-    ours = encoder.pool(ids)
+    # And longer ones, which sentence-transformers would cut.
+    longer = [text * times for text, times in zip(log_lines(3), (1, 4, 11), strict=True)]
+    ids = encoder.tokenizer.encode_batch([*texts, *longer])
+    ours, states_of = encoder.pool(ids), encoder.hidden_states(ids)
+    assert len({len(one) for one in ids}) == 6 and len(ids[-1]) > 200
 
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "encoder")
     model = AutoModel.from_pretrained(tmp_path / "encoder").eval()
-    for text, own_ids, vector in zip(texts, ids, ours, strict=True):
+    for text, own_ids, vector, own_states in zip([*texts, *longer], ids, ours, states_of, strict=True):
         encoded = tokenizer(text, return_tensors="pt")
         assert encoded["input_ids"][0, 1:-1].tolist() == own_ids.tolist()
         with torch.no_grad():
             states = model(**encoded).last_hidden_state[0]
+        np.testing.assert_allclose(states.numpy(), own_states.numpy(), atol=1e-4)
         np.testing.assert_allclose(states.mean(0).numpy(), vector, atol=1e-4)
 
     from sentence_transformers import SentenceTransformer
 
     theirs = SentenceTransformer(str(tmp_path / "encoder"), device="cpu").encode(texts)
-    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+    np.testing.assert_allclose(theirs, ours[: len(texts)], atol=1e-4)
 
 
 def test_a_user_may_read_more_than_was_trained_on_up_to_the_models_positions(tokenizer_folder, tmp_path):
