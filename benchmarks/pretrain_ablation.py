@@ -1,4 +1,4 @@
-"""What delimiter-aware masking and the mask decoder give: encoders of equal size, tokens and time of day.
+"""What delimiter-aware masking and the mask decoder give: encoders of nano's size, of equal tokens and time of day.
 
 Usage: python -m benchmarks.pretrain_ablation DATA --out DIR [--tokens 800000] [--seeds 3]
 Training: OTRF Windows events and product_samples, near-duplicates dropped. Masking 30 % of the content tokens against
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.tokenizer_data import CHOICE_SYSTEMS, loghub_lines
+from logfm.configs import load
 from logfm.configs.schema.corpus import CorpusConfig
 from logfm.configs.schema.pretrain import MaskingConfig, PretrainConfig
 from logfm.configs.schema.tokenizer import TokenizerConfig
@@ -47,7 +48,7 @@ def run(out: Path, corpus: Path, tokenizer: Path, tokens: int, seed: int, varian
     delimiters, layers = variant
     config = {
         "corpus": corpus, "tokenizer": tokenizer, "out": out, "seed": seed,
-        "model": {"decoder_layers": layers},
+        "model": load(PretrainConfig, "pretrain/nano").model.dump() | {"decoder_layers": layers},
         "masking": {"delimiters": delimiters},
         "data": {"view": "near", "max_tokens": _TOKENS, "tokens_per_batch": _BATCH, "validation_tokens": 20_000},
         "train": {"steps": tokens // _BATCH, "validate_every": tokens // _BATCH, "accelerator": "cpu"},
