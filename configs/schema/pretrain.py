@@ -112,7 +112,7 @@ class TrainConfig(Config):
     """Compile the layers with `torch.compile`: fewer passes over memory, after minutes of compiling. Needs a C++
     compiler on the CPU, Triton on a GPU."""
     activation_checkpointing: bool = False
-    """Compute each layer twice instead of keeping its activations: less memory, about a third more time."""
+    """Compute each layer twice instead of keeping its activations: less memory, about a quarter more time."""
     strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
     """How several devices share the work."""
     zero_stage: Literal[1, 2, 3] = 2
