@@ -64,16 +64,10 @@ class FolderBackend:
     @property
     def limit(self) -> int:
         """Tokens read of a text, special ones not counted: as many as in training, unless the configuration asks for
-        more or fewer; never more than the model has positions for.
+        more or fewer; never more than the runner can.
         """
-        pretrained, asked = getattr(self.runner, "pretrained", None), self.config.max_tokens
-        if asked is None:
-            return self.runner.max_tokens
-        # A graph has a limit of its own, for it holds the scores of all pairs of tokens.
-        most = self.runner.max_tokens
-        if pretrained is not None:
-            most = int(pretrained.model.config.max_position_embeddings) - 2
-        return min(most, asked)
+        asked = self.config.max_tokens
+        return self.runner.max_tokens if asked is None else min(self.runner.most_tokens, asked)
 
     @cached_property
     def layers(self) -> tuple[int, ...]:

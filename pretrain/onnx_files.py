@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ONNX, INT8 = "model.onnx", "model_int8.onnx"
+GRAPH_TOKENS = 4096
+"""Longest text that a graph reads, [CLS] and [SEP] included: it holds the scores of all pairs of tokens at once."""
 WEIGHTS_KEY = "logfm.weights"
 """Metadata of a graph: the SHA-256 of the weights that it was written from."""
 _OPSET, _IR = 20, 10

@@ -13,7 +13,7 @@ class EncoderConfig(Config):
     backend: Literal["auto", "torch", "onnx", "onnx-int8"] = "auto"
     """What runs an encoder folder: PyTorch, or ONNX Runtime on the files that `logfm export --onnx --int8` writes.
     8-bit vectors have a hash of their own. auto: onnx-int8 where the folder has that file, ONNX Runtime is installed,
-    no GPU is at hand and `bf16` is not asked for; else torch."""
+    no GPU is at hand, `bf16` is not asked for and `max_tokens` is within what a graph reads; else torch."""
 
     layers: str = Field(default="last", pattern=r"^(last|[0-9]{1,4}|last:[1-9][0-9]{0,3})$")
     """Whose states become the vector (encoders trained by logfm): the last layer's, those of a layer by its number (1
@@ -29,7 +29,7 @@ class EncoderConfig(Config):
 
     max_tokens: int | None = Field(default=None, ge=2)
     """Tokens read of a text, special ones not counted: fewer than the encoder was trained on, or more, up to its
-    positions (ONNX files keep their own limit). By default what it was trained on."""
+    positions (ONNX files read at most 4,094). By default what it was trained on."""
 
     tokens_per_batch: int = Field(default=16_384, ge=1)
     """Tokens of a batch, padding included; a longer text is a batch of its own."""

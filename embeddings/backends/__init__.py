@@ -12,7 +12,7 @@ import numpy as np
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.errors import UserError
 from logfm.extras import require
-from logfm.pretrain.onnx_files import INT8
+from logfm.pretrain.onnx_files import GRAPH_TOKENS, INT8
 from logfm.tokenizer import LogTokenizer
 
 Pooling = Literal["mean", "first", "max"]
@@ -36,7 +36,11 @@ class Runner(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Longest text in tokens that is read whole, [CLS] and [SEP] not counted."""
+        """Longest text in tokens that is read whole by default, [CLS] and [SEP] not counted."""
+
+    @property
+    def most_tokens(self) -> int:
+        """Longest text in tokens that it can read, if asked to."""
 
     @property
     def hash(self) -> str:
@@ -67,6 +71,8 @@ def chosen_backend(folder: Path, config: EncoderConfig) -> Literal["torch", "onn
     if config.backend != "auto":
         return config.backend
     if config.bf16 or not (folder / INT8).is_file() or find_spec("onnxruntime") is None:
+        return "torch"
+    if (config.max_tokens or 0) > GRAPH_TOKENS - 2:
         return "torch"
     # Asking torch would load it, which takes longer than a search.
     gpu = which("nvidia-smi") if config.device == "auto" else config.device == "cuda"

@@ -20,7 +20,7 @@ from logfm.embeddings.truncation import batches
 from logfm.errors import LogfmError, UserError
 from logfm.extras import require
 from logfm.pretrain.encoder_folder import CONFIG, WEIGHTS, check_folder, check_tokenizer, identity, trained_tokens
-from logfm.pretrain.onnx_files import INT8, ONNX, WEIGHTS_KEY, output_names
+from logfm.pretrain.onnx_files import GRAPH_TOKENS, INT8, ONNX, WEIGHTS_KEY, output_names
 from logfm.tokenizer import LogTokenizer
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _FILES = {"onnx": ONNX, "onnx-int8": INT8}
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-_MOST_TOKENS = 4096
-"""Longest text, [CLS] and [SEP] included: scores are held for all pairs of tokens at once."""
 _TOKENS = 1024
 """Tokens of a batch: more are slower, as what is computed no longer fits the processor's caches."""
 
@@ -44,6 +42,7 @@ class OnnxRunner:
     dim: int
     layers: int
     max_tokens: int
+    most_tokens: int
     int8: bool
     tokens_per_batch: int
 
@@ -111,13 +110,15 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
     tokenizer = LogTokenizer.load(folder)
     check_tokenizer(folder, tokenizer.hash)
     sizes = json.loads((folder / CONFIG).read_bytes())
+    most = min(int(sizes["max_position_embeddings"]), GRAPH_TOKENS)
     return OnnxRunner(
         session=session,
         folder=folder,
         tokenizer=tokenizer,
         dim=int(sizes["hidden_size"]),
         layers=int(sizes["num_hidden_layers"]),
-        max_tokens=min(int(sizes["max_position_embeddings"]), trained_tokens(folder), _MOST_TOKENS) - 2,
+        max_tokens=min(trained_tokens(folder), most) - 2,
+        most_tokens=most - 2,
         int8=config.backend == "onnx-int8",
         tokens_per_batch=min(config.tokens_per_batch, _TOKENS),
     )

@@ -43,8 +43,13 @@ class TorchRunner:
 
     @property
     def max_tokens(self) -> int:
-        """Longest text in tokens that is read whole, [CLS] and [SEP] not counted."""
+        """Longest text in tokens that is read whole by default, [CLS] and [SEP] not counted."""
         return self.pretrained.max_tokens
+
+    @property
+    def most_tokens(self) -> int:
+        """Longest text in tokens that it can read: the model has positions for no more."""
+        return int(self.pretrained.model.config.max_position_embeddings) - 2
 
     @property
     def hash(self) -> str:

@@ -247,6 +247,27 @@ def test_long_texts_are_cut_and_counted(folder):
             LogEncoder.load(folder, backend=name, truncation="error").encode(["a b c " * 400])
 
 
+def test_more_tokens_than_in_training_are_read_on_request(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("logfm.embeddings.backends.which", lambda _: None)
+    out = tmp_path / "encoder"
+    shutil.copytree(folder, out)  # positions for 128, read up to 64 by default
+    (out / "sentence_bert_config.json").write_text('{"max_seq_length": 64, "do_lower_case": false}')
+    words = "".join(f"w{number} " for number in range(70))
+    for name in ("torch", "onnx", "onnx-int8", "auto"):
+        limits = [
+            LogEncoder.load(out, EncoderConfig(backend=name, max_tokens=asked)).backend.limit
+            for asked in (None, 9, 100, 5_000)
+        ]
+        assert limits == [62, 9, 100, 126], name
+    for name in ("torch", "onnx"):
+        encoder = LogEncoder.load(out, EncoderConfig(backend=name, max_tokens=126))
+        assert np.allclose(encoder.encode([words]), LogEncoder.load(folder, backend="torch").encode([words]), atol=1e-4)
+    # A graph holds the scores of all pairs of tokens: beyond its limit `auto` is torch.
+    asked = {4094: "onnx-int8", 4095: "torch"}
+    for tokens, backend in asked.items():
+        assert LogEncoder.load(out, EncoderConfig(max_tokens=tokens)).config.backend == backend
+
+
 def test_a_large_model_has_its_weights_beside_the_graph(encoder_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("logfm.pretrain.onnx_files.INLINE_BYTES", 1000)
     out = tmp_path / "encoder"

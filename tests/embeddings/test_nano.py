@@ -89,6 +89,17 @@ def test_integers_give_what_floats_give(labelled):
     assert cosines.min() > 0.98
 
 
+def test_long_texts_are_read_whole_on_request():
+    head = "kernel: audit " * 150
+    texts = [head + "segfault at 0", head + "session closed for user root"]
+    cut, whole = (LogEncoder.load("nano", EncoderConfig(max_tokens=asked)) for asked in (None, 1_000))
+    assert (cut.backend.limit, whole.backend.limit) == (254, 1_000)
+    assert np.allclose(*cut.encode(texts)) and not np.allclose(*whole.encode(texts))
+    assert (cut.counts.cut, whole.counts.cut) == (2, 0)
+    longest = LogEncoder.load("nano", EncoderConfig(max_tokens=48_000))
+    assert (longest.config.backend, longest.backend.limit) == ("torch", 47_998)
+
+
 def test_sentence_transformers_reads_the_folder(labelled):
     library = pytest.importorskip("sentence_transformers")
     ours = LogEncoder.load("nano", backend="torch").encode(labelled[1][:20])
