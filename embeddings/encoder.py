@@ -282,5 +282,6 @@ def encodable(text: str) -> str:
 def _absolute(name: str) -> str:
     """Names go into manifests: make a folder's name good from everywhere."""
     prefix = name[:3] if name[:3] in ("st:", "hf:") else ""
-    path = Path(name[len(prefix) :])
-    return prefix + str(path.resolve()) if path.is_dir() and name not in ("tfidf", NANO) else name
+    place = name[len(prefix) :]
+    named = place == NANO or name == "tfidf"
+    return name if named or not Path(place).is_dir() else prefix + str(Path(place).resolve())

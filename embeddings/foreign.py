@@ -15,6 +15,7 @@ from logfm.embeddings.encoder import encodable
 from logfm.embeddings.truncation import batches, pieces, pool
 from logfm.errors import UserError
 from logfm.extras import require
+from logfm.pretrain.shipped import encoder_folder
 
 # Never pickled weights (*.bin, *.pt), never code.
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
@@ -153,13 +154,15 @@ def open_transformer(uri: str, config: EncoderConfig) -> ForeignBackend:
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model: `name` itself, or the hub's copy on this machine, downloaded where it is allowed.
+    """The folder of a model: `name` itself, the shipped one's for `nano`, or the hub's copy on this machine, downloaded
+    where it is allowed.
 
     Raises:
-        UserError: neither is there.
+        UserError: none is there.
     """
-    if Path(name).is_dir():
-        return Path(name)
+    folder = encoder_folder(name)
+    if folder.is_dir():
+        return folder
     hub = require("huggingface_hub", "embed")
     try:
         return Path(hub.snapshot_download(name, allow_patterns=list(_FILES)))

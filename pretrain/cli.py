@@ -30,7 +30,9 @@ def pretrain_command(
 
 
 def export_command(
-    checkpoint: Annotated[Path, typer.Argument(help="A run, a .ckpt file, a DeepSpeed folder, or an encoder.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A run, a .ckpt file, a DeepSpeed folder, or an encoder (nano too).")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     world_size: Annotated[
         int | None,

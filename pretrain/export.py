@@ -28,6 +28,7 @@ from logfm.pretrain.decoder import MaskDecoder, build_decoder
 from logfm.pretrain.encoder_folder import TOKENIZER_HASH, WEIGHTS
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.onnx_files import INT8, ONNX, write_onnx
+from logfm.pretrain.shipped import encoder_folder
 from logfm.tokenizer import LogTokenizer
 
 _STAGE = "encoder"
@@ -83,7 +84,7 @@ def export_run(run: Path, out: Path, extras: Extras | None = None) -> Manifest:
 def export_checkpoint(checkpoint: Path, out: Path, extras: Extras | None = None) -> Manifest:
     """Export any checkpoint (a Lightning file, or a DeepSpeed folder of any ZeRO stage) of a run.
 
-    `checkpoint` may also be the folder of a finished run, or an encoder folder, which is copied.
+    `checkpoint` may also be the folder of a finished run, or an encoder folder or `nano`, which is copied.
 
     Raises:
         UserError: no checkpoint there, or one without its run's configuration and tokenizer; results or an audit that
@@ -93,6 +94,7 @@ def export_checkpoint(checkpoint: Path, out: Path, extras: Extras | None = None)
     for path in (extras.results, extras.audit):
         if path is not None and not path.is_file():
             raise UserError("no such file", path)
+    checkpoint = encoder_folder(checkpoint)
     if (checkpoint / MANIFEST).exists():
         if read_manifest(checkpoint).stage == _STAGE:
             return _copy(checkpoint, out, extras)

@@ -6,6 +6,7 @@ Shape legend: B texts of a batch, N tokens of the longest, D width.
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -103,7 +104,8 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
     path = folder / _FILES[config.backend]
     if not path.is_file():
         option = "--onnx --int8" if config.backend == "onnx-int8" else "--onnx"
-        raise UserError(f"no {path.name} in the encoder folder", folder, f"Write it: logfm export CHECKPOINT {option}")
+        advice = f"Write one that has it: logfm export {shlex.quote(str(folder))} --out OTHER_FOLDER {option}"
+        raise UserError(f"no {path.name} in the encoder folder", folder, advice)
     session = _session(runtime, path, config.device)
     if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != file_hash(folder / WEIGHTS):
         raise UserError("the ONNX file was written from other weights", path, "Export the encoder again.")

@@ -219,7 +219,7 @@ def test_an_index_does_not_remember_a_device(folder, tmp_path):
 
 
 def test_a_folder_without_a_graph_says_how_to_write_it(encoder_folder):
-    with pytest.raises(UserError, match=r"no model\.onnx .*logfm export CHECKPOINT --onnx"):
+    with pytest.raises(UserError, match=r"no model\.onnx .*logfm export \S+ --out OTHER_FOLDER --onnx"):
         LogEncoder.load(encoder_folder, backend="onnx")
 
 

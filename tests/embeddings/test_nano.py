@@ -9,8 +9,10 @@ import pytest
 from safetensors import safe_open
 
 from logfm.artifacts import file_hash, read_manifest
+from logfm.cli import main
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings import LogEncoder
+from logfm.errors import UserError
 from logfm.pretrain.shipped import SHIPPED
 from tests.embeddings.samples import log_lines, write_log
 from tests.embeddings.test_commands import run
@@ -105,6 +107,26 @@ def test_sentence_transformers_reads_the_folder(labelled):
     ours = LogEncoder.load("nano", backend="torch").encode(labelled[1][:20])
     theirs = library.SentenceTransformer(str(SHIPPED), device="cpu").encode(labelled[1][:20])
     assert np.abs(ours - theirs).max() < 1e-3 * np.abs(ours).max()
+
+
+def test_its_name_stands_for_its_folder_wherever_a_folder_does(labelled, tmp_path, monkeypatch):
+    (tmp_path / "nano").mkdir()
+    monkeypatch.chdir(tmp_path)  # where something else has that name
+    lines = labelled[1][:5]
+    ours = LogEncoder.load("nano", backend="torch").encode(lines)
+    for scheme in ("st", "hf"):
+        pytest.importorskip("sentence_transformers" if scheme == "st" else "transformers")
+        theirs = LogEncoder.load(f"{scheme}:nano", EncoderConfig(max_tokens=254))
+        assert theirs.name == f"{scheme}:nano"
+        assert theirs.hash == LogEncoder.load(f"{scheme}:{SHIPPED}").hash
+        assert np.allclose(theirs.encode(lines), ours, atol=1e-2) == (scheme == "st")  # hf: knows no whitening
+    assert main(["export", "nano", "--onnx", "--out", str(tmp_path / "copy")]) == 0
+    assert np.allclose(LogEncoder.load(tmp_path / "copy", backend="onnx").encode(lines), ours, atol=1e-2)
+    with pytest.raises(UserError, match=r"no model\.onnx .*--out OTHER_FOLDER --onnx") as refused:
+        LogEncoder.load("nano", backend="onnx")
+    advised = str(refused.value).split("logfm ")[1].replace("OTHER_FOLDER", str(tmp_path / "advised")).split()
+    assert main(advised) == 0
+    assert (tmp_path / "advised" / "model.onnx").is_file()
 
 
 def test_commands_need_no_encoder(tmp_path):
