@@ -15,18 +15,23 @@ from logfm.configs.schema.contrast import ContrastConfig
 from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig, StartConfig
 from logfm.configs.schema.tokenizer import TokenizerConfig
 from logfm.corpus import Corpus, build
+from logfm.embeddings import LogEncoder
+from logfm.pretrain.shipped import SHIPPED
 from logfm.tokenizer import LogTokenizer, train
 from tests.embeddings.samples import log_lines, write_log
 
 TEXT = (Path(__file__).parents[2] / "docs" / "embeddings.md").read_text()
 BLOCKS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```python\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL))
 STREAM = "A head for a stream of sessions"
+TEXTS = ["Accepted password for root from 10.0.0.7 port 4242 ssh2", "session closed for user root"]
 RUN = ("Through logfm", "sentence-transformers", "transformers", "ONNX Runtime alone")
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    from logfm.pretrain.export import write_encoder
+    """One with a map behind the pooling, as nano has."""
+    from logfm.pretrain import projection
+    from logfm.pretrain.export import write_encoder, write_projection
     from logfm.pretrain.model import build as build_model
     from logfm.pretrain.onnx_files import write_onnx
 
@@ -38,19 +43,35 @@ def encoder(tmp_path_factory):
     (root / "encoder").mkdir()
     write_encoder(build_model(config, tokenizer.vocab_size, tokenizer.pad_id, 0), tokenizer, 128, root / "encoder")
     write_onnx(root / "encoder")
+    vectors = LogEncoder.load(root / "encoder").encode(log_lines(300))
+    write_projection(projection.fit(vectors, "whiten"), root / "encoder")
     return root / "encoder"
 
 
 def test_what_the_guide_shows_gives_the_same_vectors(encoder, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    long = repr("session closed for user root " * 90)  # longer than what the encoder was trained on
     found = []
     for name in RUN:
         scope = {}
-        exec(BLOCKS[name].replace("ENCODER", str(encoder)), scope)
+        exec(BLOCKS[name].replace("ENCODER", str(encoder)).replace('"session closed for user root"', long), scope)
         found.append(np.array(scope["vectors"]))
     assert all(vectors.shape == (2, 32) for vectors in found)
-    assert all(np.abs(vectors - found[0]).max() < 1e-4 for vectors in found)
-    assert np.abs(found[0][0] - found[0][1]).max() > 1e-3
+    assert all(cosines(vectors, found[0]).min() > 0.9999 for vectors in found)
+    assert cosines(found[0], found[0][::-1]).max() < 0.9
+
+
+def cosines(one, two):
+    return (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+
+
+def test_the_snippets_fit_the_encoder_that_ships(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    whole = LogEncoder.load("nano", backend="torch").encode(TEXTS)
+    for name, least in zip(RUN[1:], (0.9999, 0.9999, 0.98), strict=True):  # the last computes in 8 bits
+        scope = {}
+        exec(BLOCKS[name].replace("ENCODER", str(SHIPPED)), scope)
+        assert cosines(np.array(scope["vectors"]), whole).min() > least, name
 
 
 def test_a_head_scores_a_session(encoder):
