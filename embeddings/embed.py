@@ -18,7 +18,7 @@ from logfm.console import progress, say
 from logfm.corpus.discover import STDIN
 from logfm.corpus.events import SCHEMA
 from logfm.corpus.workers import Engine
-from logfm.embeddings.encoder import Counts, LogEncoder, encodable
+from logfm.embeddings.encoder import HASHED, Counts, LogEncoder, another, encodable
 from logfm.embeddings.parts import clear_finished, counts_of, parts_of
 from logfm.embeddings.truncation import FIX, TooLong
 from logfm.errors import UserError
@@ -44,6 +44,7 @@ _KNOWN_BYTES = 1 << 26
 _HASH = b"logfm.encoder.hash"
 _NAME = b"logfm.encoder.name"
 _READING = b"logfm.encoder.reading"
+_OPTIONS = b"logfm.encoder.options"
 _LICENCES = b"logfm.data.licences"
 Input = str | Path
 Known = dict[str, np.ndarray]
@@ -175,11 +176,13 @@ def encode_new(texts: Sequence[str], encoder: LogEncoder, known: Known, keep: bo
 
 
 def vector_schema(encoder: LogEncoder) -> pa.Schema:
-    """KEYS and `vector`, with the encoder's name, hash and treatment of long texts as metadata."""
+    """KEYS and `vector`, with the encoder's name, hash, options and treatment of long texts as metadata."""
     fields = [SCHEMA.field(name) for name in KEYS]
     fields.append(pa.field("vector", pa.list_(pa.float32(), encoder.dim), nullable=False))
-    reading = orjson.dumps(reading_of(encoder.config))
-    return pa.schema(fields, {_HASH: encoder.hash.encode(), _NAME: encoder.name.encode(), _READING: reading})
+    told = {_HASH: encoder.hash.encode(), _NAME: encoder.name.encode()}
+    told[_READING] = orjson.dumps(reading_of(encoder.config))
+    told[_OPTIONS] = orjson.dumps(encoder.config.model_dump(include=set(HASHED)))
+    return pa.schema(fields, told)
 
 
 def reading_of(config: EncoderConfig) -> dict[str, Any]:
@@ -279,9 +282,9 @@ def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.Record
     source = pq.ParquetFile(inputs[0])
     metadata = source.schema_arrow.metadata
     if metadata[_HASH].decode() != encoder.hash:
-        raise UserError(
-            f"the vectors come from another encoder ({metadata[_NAME].decode(errors='replace')})", inputs[0]
-        )
+        options = orjson.loads(metadata.get(_OPTIONS, b"{}"))
+        name = metadata[_NAME].decode(errors="replace")
+        raise another(f"the vectors of {inputs[0]} come from", name, options, encoder, "embed the input again")
     told = metadata.get(_READING)
     asked = reading_of(encoder.config)
     if told is not None and orjson.loads(told) != asked:

@@ -34,6 +34,8 @@ _UNUSED = {
     "custom": (*_OURS, "device", "max_tokens", "truncation"),
     "remote": (*_OURS, "device", "max_tokens", "truncation"),
 }
+HASHED = ("backend", "layers", "pooling")
+"""Options of an encoder folder that change its hash."""
 _FORMS = "An encoder is nano, a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT or http://HOST/v1/embeddings#MODEL."
 
 
@@ -272,6 +274,24 @@ def _refuse_options(uri: str, config: EncoderConfig, unused: Sequence[str]) -> N
             raise UserError(f"the option {option} is for {kinds}", uri, fix)
     if config.bf16 and config.backend.startswith("onnx"):
         raise UserError("bf16 is for the backend torch", config.backend, "Leave one of the two out.")
+
+
+def described(name: str, options: Mapping[str, object]) -> str:
+    """An encoder's name with what else its hash depends on."""
+    told = (f"{key} {options[key]}" for key in HASHED if key in options)
+    return f"{name}, {', '.join(told)}" if options.get("backend", "auto") != "auto" else name
+
+
+def another(what: str, name: str, options: Mapping[str, object], encoder: LogEncoder, fix: str) -> UserError:
+    """The refusal of `what`, which the encoder `name` made when it was opened with `options`; `fix` is what can be done
+    other than to open that one."""
+    own = encoder.config.dump()
+    wanted = "".join(f" --{key} {options[key]}" for key in HASHED if key in options and options[key] != own[key])
+    return UserError(
+        f"{what} another encoder ({described(name, options)})",
+        described(encoder.name, own),
+        f"Give that one{' with' if wanted else ''}{wanted}, or {fix}.",
+    )
 
 
 def encodable(text: str) -> str:

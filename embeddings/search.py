@@ -16,7 +16,7 @@ from logfm.artifacts import MANIFEST, Manifest, file_hash, read_manifest
 from logfm.configs.schema.embeddings import EncoderConfig, IndexConfig
 from logfm.embeddings import bm25
 from logfm.embeddings.embed import reading_of
-from logfm.embeddings.encoder import LogEncoder, checked
+from logfm.embeddings.encoder import LogEncoder, another, checked
 from logfm.embeddings.filters import Filter, matching
 from logfm.embeddings.fusion import reciprocal_rank_fusion
 from logfm.embeddings.nearest import Allowed, Vectors
@@ -319,21 +319,12 @@ def encoder_of(folder: Path, manifest: Manifest, encoder: LogEncoder | str | Pat
         own = folder / ENCODER
         encoder = LogEncoder.load(own if own.is_dir() else stated["name"], reading)
     if encoder.hash != stated["hash"]:
-        raise UserError(
-            f"the index was built with another encoder ({_described(stated['name'], reading)})",
-            _described(encoder.name, encoder.config),
-            "Give that one, or build the index again.",
-        )
+        made = "the index was built with"
+        raise another(made, stated["name"], reading.dump(), encoder, "build the index again")
     if reading_of(encoder.config) != reading_of(reading):
         before = ", ".join(f"{key} {value}" for key, value in reading_of(reading).items())
         raise UserError(f"the index was built with {before}", encoder.name, "Open the encoder in the same way.")
     return encoder
-
-
-def _described(name: str, config: EncoderConfig) -> str:
-    """An encoder's name with what else its hash depends on."""
-    options = (f"{name} {getattr(config, name)}" for name in ("backend", "layers", "pooling"))
-    return f"{name}, {', '.join(options)}" if config.backend != "auto" else name
 
 
 def known_mode(name: str) -> Mode:

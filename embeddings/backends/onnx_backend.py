@@ -1,4 +1,4 @@
-"""ONNX Runtime: the graph that `logfm export --onnx` wrote, in float32 or 8-bit integers; needs no torch.
+"""ONNX Runtime: the graph that `logfm export --onnx` wrote, in float32 or 8-bit integers; loads no torch.
 
 In 8 bits a batch's activations share their scale, so a vector moves a little with the texts that it is encoded beside.
 Shape legend: B texts of a batch, N tokens of the longest, D width.

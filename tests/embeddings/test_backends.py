@@ -16,6 +16,7 @@ from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.configs.schema.simulate import SimulateConfig
 from logfm.corpus.simulate import simulate
 from logfm.embeddings import Index, LogEncoder
+from logfm.embeddings.embed import embed
 from logfm.embeddings.folder import chosen_layers
 from logfm.embeddings.index import add, build, search
 from logfm.errors import UserError
@@ -414,8 +415,16 @@ def test_an_index_opens_with_the_backend_it_was_built_with(tmp_path, folder, mon
             assert search(index, log_lines(20)[7], k=1, encoder=given)[0].score == pytest.approx(1, abs=1e-3)
         more = write_log(tmp_path / f"{backend}.log", log_lines(3, seed=8))
         assert add(index, [more], moved).metrics["events"] == 23
-        with pytest.raises(UserError, match=rf"built with another encoder \(.*, backend {backend}, .*backend"):
+        with pytest.raises(UserError, match=rf"built with another encoder \(.*, backend {backend}, .*backend") as why:
             Index.open(index, LogEncoder.load(folder))
+        assert str(why.value).endswith(f"Give that one with --backend {backend}, or build the index again.")
+
+
+def test_vectors_of_another_backend_are_refused_by_its_name(tmp_path, folder):
+    log = write_log(tmp_path / "app.log", log_lines(5))
+    embed([log], LogEncoder.load(folder, backend="onnx-int8"), tmp_path / "vectors.parquet")
+    with pytest.raises(UserError, match=r"backend onnx-int8, .*backend torch.*with --backend onnx-int8, or embed the"):
+        build([tmp_path / "vectors.parquet"], LogEncoder.load(folder, backend="torch"), tmp_path / "index")
 
 
 def test_workers_and_manifests_are_told_no_auto(folder, encoder_folder, monkeypatch, letters):

@@ -73,7 +73,7 @@ def test_a_file_of_vectors_is_read_and_not_encoded_again(tmp_path, letters, mini
     assert np.array_equal(found, letters.encode(log_lines(30)))
     assert is_vectors([out])
     assert not is_vectors([log])
-    with pytest.raises(UserError, match="another encoder"):
+    with pytest.raises(UserError, match=rf"vectors of {out} come from another encoder \(py:letters_module:encoder\)"):
         list(vectors([out], minilm))
     assert [text for batch in events([out], ["text"]) for text in batch["text"].to_pylist()] == log_lines(30)
 
