@@ -130,7 +130,7 @@ def search_command(
         index = index / "index"  # the folder of a quickstart
     chosen = None if mode is None else known_mode(mode)
     opened = Index.open(index, encoder)
-    chosen = chosen or ("hybrid" if opened.has_words else "vector")
+    chosen = chosen or opened.usual_mode
     hits = opened.search(query, k, where, mode=chosen, **times)
     if opened.encoder.tells_cuts:
         tell_cuts(opened.encoder)

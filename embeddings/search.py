@@ -105,6 +105,11 @@ class Index:
         """Whether the index can be searched by words, and so in both ways at once."""
         return all(segment.words is not None for segment in self._segments)
 
+    @property
+    def usual_mode(self) -> Mode:
+        """How it is searched where nothing is said."""
+        return "hybrid" if self.has_words else "vector"
+
     def search(
         self,
         query: str,
@@ -113,13 +118,14 @@ class Index:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
-        mode: Mode = "vector",
+        mode: Mode | None = None,
     ) -> list[Hit]:
         """The `k` events that answer a text best, best first; fewer where fewer are allowed.
 
         `where` is an SQL condition over the columns of `embed.KEYS`, such as `host = 'web1' AND timestamp >
         '2024-05-01'` (times are UTC); `since` is included, `until` is not. `mode` ranks by meaning ("vector"), by
-        words ("bm25", which returns only events that share one with the query), or by both ("hybrid").
+        words ("bm25", which returns only events that share one with the query), or by both ("hybrid"), which is the
+        default where the index has words.
 
         Raises:
             UserError: `k` below 1, an empty query, an unknown mode, a condition that DuckDB refuses, or words of an
@@ -135,14 +141,15 @@ class Index:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
-        mode: Mode = "vector",
+        mode: Mode | None = None,
     ) -> list[list[Hit]]:
         """`search` for each of several texts, which is faster than one by one.
 
         Raises:
             UserError: as `search`.
         """
-        k = _check(k, mode)
+        mode = self.usual_mode if mode is None else known_mode(mode)
+        k = _check(k)
         queries = checked(queries)
         if not all(query.strip() for query in queries):
             raise UserError("the query is empty")
@@ -173,7 +180,7 @@ class Index:
         Raises:
             UserError: as `search`, or vectors of another width.
         """
-        k = _check(k, "vector")
+        k = _check(k)
         width = int(self.manifest.config["encoder"]["dim"])
         shape = np.shape(vectors)
         if len(shape) != 2 or shape[1] != width:
@@ -246,10 +253,12 @@ def search(
     *,
     since: datetime | None = None,
     until: datetime | None = None,
-    mode: Mode = "vector",
+    mode: Mode | None = None,
 ) -> list[Hit]:
     """Open an index and search it once: see `Index.open` and `Index.search`."""
-    _check(k, mode)
+    _check(k)
+    if mode is not None:
+        known_mode(mode)
     return Index.open(index, encoder).search(query, k, where, since=since, until=until, mode=mode)
 
 
@@ -338,8 +347,7 @@ def known_mode(name: str) -> Mode:
     return cast(Mode, name)
 
 
-def _check(k: int, mode: str) -> int:
-    known_mode(mode)
+def _check(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise UserError("-k must be a whole number", k)
     if k < 1:

@@ -115,8 +115,7 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
         if index is None:
             raise UserError("this server has no index", fix="Start it with --index.")
         _check_length(config.most_characters, body.query)
-        mode = body.mode or ("hybrid" if index.has_words else "vector")
-        hits = index.search(body.query, body.k, body.where, mode=mode, since=body.since, until=body.until)
+        hits = index.search(body.query, body.k, body.where, mode=body.mode, since=body.since, until=body.until)
         return _json({"query": body.query, "hits": [asdict(hit) for hit in hits]})
 
     @app.post("/v1/explain", dependencies=guarded)

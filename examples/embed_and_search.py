@@ -24,7 +24,7 @@ def main() -> None:
     build([arguments.logs], encoder, arguments.index)
     vectors = Index.open(arguments.index).encoder.encode([arguments.query])
     print(f"{encoder.name}: float32 vectors of {vectors.shape[1]} dimensions")
-    for hit in Index.open(arguments.index).search(arguments.query, k=5):
+    for hit in Index.open(arguments.index).search(arguments.query, k=5, mode="vector"):
         print(f"{hit.score:.3f}  {hit.file}:{hit.offset}  {hit.text[:120]!r}")
 
 

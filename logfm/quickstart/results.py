@@ -156,7 +156,7 @@ def _searches(run: Run, products: Products, table: pa.Table) -> tuple[SearchDemo
         query = table["text"][row].as_py()
         seen = {query}
         hits: list[Hit] = []
-        for hit in index.search(query, k=min(table.num_rows, 50 * run.config.report.hits)):
+        for hit in index.search(query, k=min(table.num_rows, 50 * run.config.report.hits), mode="vector"):
             if hit.text not in seen and len(hits) < run.config.report.hits:
                 seen.add(hit.text)
                 hits.append(

@@ -89,12 +89,14 @@ def test_an_index_over_a_stream_that_repeats_itself(tmp_path, letters, kind):
     index = Index.open(tmp_path / "index")
     assert index.events == len(lines)
     for line in (*frequent, *rare[:30]):
-        assert index.search(line, k=1)[0].score == pytest.approx(1, abs=1e-5)
-    assert [hit.text for hit in index.search(frequent[3], k=200)] == [frequent[3]] * 200
+        assert index.search(line, k=1, mode="vector")[0].score == pytest.approx(1, abs=1e-5)
+    assert [hit.text for hit in index.search(frequent[3], k=200, mode="vector")] == [frequent[3]] * 200
     delete(tmp_path / "index", where="text = 'cron[3]: job done'")
     index = Index.open(tmp_path / "index")
-    found = index.search(frequent[3], k=5, where="text LIKE 'cron%'")
+    found = index.search(frequent[3], k=5, mode="vector", where="text LIKE 'cron%'")
     assert len(found) == 5 and all(hit.text in frequent and hit.text != frequent[3] for hit in found)
     more = write_log(tmp_path / "more.log", [*["kernel: oom"] * 5, *log_lines(20, seed=9)])
     assert add(tmp_path / "index", [more]).metrics["events"] == len(lines) - 200 + 25
-    assert [hit.text for hit in Index.open(tmp_path / "index").search("kernel: oom", k=5)] == ["kernel: oom"] * 5
+    assert [hit.text for hit in Index.open(tmp_path / "index").search("kernel: oom", k=5, mode="vector")] == [
+        "kernel: oom"
+    ] * 5

@@ -29,7 +29,7 @@ def test_an_index_keeps_its_truncation(tmp_path, encoder_folder, log):
     index = Index.open(tmp_path / "index")
     assert index.encoder.config.truncation == "chunk"
     for line in (*LONG, *(line.replace("web1", "web2") for line in LONG)):
-        assert index.search(line, k=1)[0].score == pytest.approx(1, abs=1e-4)
+        assert index.search(line, k=1, mode="vector")[0].score == pytest.approx(1, abs=1e-4)
     head = LogEncoder.load(encoder_folder)
     for step in (lambda: add(tmp_path / "index", [more], head), lambda: Index.open(tmp_path / "index", head)):
         with pytest.raises(UserError, match="the index was built with truncation chunk"):

@@ -29,7 +29,7 @@ def index(tmp_path, letters):
 
 
 def test_an_exact_address_is_found_where_vectors_alone_rank_it_low(index):
-    by_vectors = [hit.text for hit in index.search(ADDRESS, k=401)]
+    by_vectors = [hit.text for hit in index.search(ADDRESS, k=401, mode="vector")]
     assert by_vectors.index(LINE) >= 10
     assert index.search(ADDRESS, k=3, mode="bm25")[0].text == LINE
     hits = index.search(ADDRESS, k=3, mode="hybrid")
@@ -45,7 +45,7 @@ def test_an_address_in_a_sentence(index):
 def test_hybrid_finds_what_no_word_of_the_query_names(index):
     query = "zzz qqq"
     assert index.search(query, k=5, mode="bm25") == []
-    by_vectors = [hit.event_id for hit in index.search(query, k=5)]
+    by_vectors = [hit.event_id for hit in index.search(query, k=5, mode="vector")]
     assert [hit.event_id for hit in index.search(query, k=5, mode="hybrid")] == by_vectors
 
 
@@ -95,7 +95,17 @@ def test_an_index_without_words_says_so(tmp_path, letters):
             search(tmp_path / "index", "a", mode=mode)
     with pytest.raises(UserError, match="no such way to search: words"):
         search(tmp_path / "index", "a", mode="words")
-    assert search(tmp_path / "index", "a", k=1)
+    assert search(tmp_path / "index", "session", k=3) == search(tmp_path / "index", "session", k=3, mode="vector")
+
+
+def test_both_ways_at_once_are_the_default_where_there_are_words(tmp_path, letters):
+    build([write_log(tmp_path / "app.log", log_lines(20))], letters, tmp_path / "index")
+    opened = Index.open(tmp_path / "index", letters)
+    assert opened.usual_mode == "hybrid"
+    found = {mode: opened.search("session opened", k=5, mode=mode) for mode in (None, "hybrid", "vector")}
+    assert found[None] == found["hybrid"] != found["vector"]
+    assert opened.search_texts(["session opened"], k=5) == [found[None]]
+    assert search(tmp_path / "index", "session opened", k=5, encoder=letters) == found[None]
 
 
 def test_events_without_a_word(tmp_path, letters):

@@ -37,7 +37,13 @@ def test_it_finds_what_is_meant_and_leads_back_to_the_byte(tmp_path, minilm):
     lines = log_lines(60) + WEB
     log = write_log(tmp_path / "app.log", lines)
     build([log], minilm, tmp_path / "index")
-    hits = search(tmp_path / "index", "the machine ran out of RAM and a program was terminated", k=3, encoder=minilm)
+    hits = search(
+        tmp_path / "index",
+        "the machine ran out of RAM and a program was terminated",
+        k=3,
+        encoder=minilm,
+        mode="vector",
+    )
     assert hits[0].text == WEB[1]
     content = (tmp_path / "app.log").read_bytes()
     assert content[hits[0].offset :].startswith(WEB[1].encode())
@@ -54,7 +60,7 @@ def test_the_manifest_names_the_encoder_and_it_is_loaded(tmp_path, letters):
     assert manifest.stage == "index"
     assert manifest.config["encoder"] == {"name": "py:letters_module:encoder", "hash": letters.hash, "dim": 36}
     assert manifest.metrics["events"] == 20
-    assert search(tmp_path / "index", log_lines(20)[7], k=1)[0].text == log_lines(20)[7]
+    assert search(tmp_path / "index", log_lines(20)[7], k=1, mode="vector")[0].text == log_lines(20)[7]
 
 
 def test_a_folder_encoder_is_found_from_everywhere(tmp_path, encoder_folder, monkeypatch):
@@ -62,7 +68,7 @@ def test_a_folder_encoder_is_found_from_everywhere(tmp_path, encoder_folder, mon
     monkeypatch.chdir(encoder_folder.parent)
     build([log], LogEncoder.load(encoder_folder.name), tmp_path / "index")
     monkeypatch.chdir(tmp_path)
-    hit = search("index", log_lines(10)[3], k=1)[0]
+    hit = search("index", log_lines(10)[3], k=1, mode="vector")[0]
     assert hit.text == log_lines(10)[3]
     assert hit.score == pytest.approx(1, abs=1e-4)
 
@@ -107,7 +113,7 @@ def test_every_kind_agrees_with_the_exact_answer(tmp_path, letters, kind):
     assert segment["kind"] == kind
     index = Index.open(tmp_path / "index")
     exact = cosines(letters, lines[123], lines)
-    hits = index.search(lines[123], k=10)
+    hits = index.search(lines[123], k=10, mode="vector")
     if kind == "flat":
         assert segment["recall_at_10"] is None
         assert np.allclose([hit.score for hit in hits], np.sort(exact)[::-1][:10], atol=1e-5)
@@ -116,9 +122,11 @@ def test_every_kind_agrees_with_the_exact_answer(tmp_path, letters, kind):
         assert min(exact[lines.index(hit.text)] for hit in hits) >= np.sort(exact)[-20] - 1e-5
         assert all(hit.score == pytest.approx(exact[lines.index(hit.text)], abs=1e-5) for hit in hits)
     # A filter that leaves three of ten thousand events still finds all three.
-    offsets = [index.search(lines[row], k=1)[0].offset for row in (5, 5000, 10_000)]
+    offsets = [index.search(lines[row], k=1, mode="vector")[0].offset for row in (5, 5000, 10_000)]
     where = f'"offset" IN ({", ".join(map(str, offsets))})'
-    assert sorted(hit.offset for hit in index.search(lines[123], k=10, where=where)) == sorted(set(offsets))
+    assert sorted(hit.offset for hit in index.search(lines[123], k=10, where=where, mode="vector")) == sorted(
+        set(offsets)
+    )
 
 
 def test_ivfpq_of_few_events_is_refused(tmp_path, letters):
@@ -139,11 +147,11 @@ def test_where_filters_before_the_ranking(tmp_path, minilm):
     log = write_log(tmp_path / "app.log", log_lines(60) + WEB)
     build([log], minilm, tmp_path / "index")
     index = Index.open(tmp_path / "index", minilm)
-    found = index.search("out of memory", k=50, where="host = 'web2' OR host = 'db1'")
+    found = index.search("out of memory", k=50, where="host = 'web2' OR host = 'db1'", mode="vector")
     assert {hit.text for hit in found} == {WEB[2], WEB[3]}
-    assert index.search("out of memory", k=5, where="host = 'nobody'") == []
+    assert index.search("out of memory", k=5, where="host = 'nobody'", mode="vector") == []
     year = found[0].timestamp.year
-    later = index.search("out of memory", k=100, where=f"timestamp >= '{year}-01-05 10:00:50'")
+    later = index.search("out of memory", k=100, where=f"timestamp >= '{year}-01-05 10:00:50'", mode="vector")
     assert sorted(hit.timestamp.second for hit in later) == list(range(50, 60))
     rows = index.search("session", k=100, where="extract(minute FROM timestamp) = 0 AND text LIKE '%root%'")
     assert len(rows) == sum("root" in line and " 10:00:" in line for line in log_lines(60) + WEB)
@@ -255,7 +263,7 @@ def test_add_takes_what_is_new_and_encodes_nothing_else(tmp_path, letters):
     index = Index.open(tmp_path / "index")
     assert index.events == 40
     for row in (3, 30):
-        hits = index.search(lines[row], k=40)
+        hits = index.search(lines[row], k=40, mode="vector")
         assert hits[0].text == lines[row]
         assert len({hit.event_id for hit in hits}) == 40
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -328,9 +336,9 @@ def test_threads_search_one_opened_index(tmp_path, letters):
     log = write_log(tmp_path / "app.log", lines)
     build([log], letters, tmp_path / "index")
     index = Index.open(tmp_path / "index")
-    alone = [index.search(line, k=3) for line in lines[:40]]
+    alone = [index.search(line, k=3, mode="vector") for line in lines[:40]]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda line: Index.search(index, line, 3), lines[:40])) == alone
+        assert list(pool.map(lambda line: index.search(line, k=3, mode="vector"), lines[:40])) == alone
 
 
 def test_a_sidecar_gives_rows_of_any_group(tmp_path, monkeypatch):

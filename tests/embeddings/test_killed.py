@@ -62,7 +62,7 @@ def kill(tmp_path, monkeypatch):
 
 def everything(folder, query):
     """What vectors and words find."""
-    return [search(folder, query, k=9000), search(folder, query, k=9000, mode="bm25")]
+    return [search(folder, query, k=9000, mode="vector"), search(folder, query, k=9000, mode="bm25")]
 
 
 def test_a_killed_add_leaves_the_index_and_a_rerun_completes_it(tmp_path, kill):
