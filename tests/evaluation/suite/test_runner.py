@@ -14,7 +14,8 @@ from logfm.errors import UserError
 from logfm.evaluation.suite import registry as registries
 from logfm.evaluation.suite.results import FAILED, NO_DATA, NOT_APPLICABLE, OK, read
 from logfm.evaluation.suite.runner import CONTAMINATION, run
-from tests.evaluation.suite.fakes import Lengths, failing, measuring, registry, spec
+from tests.embeddings.samples import Server
+from tests.evaluation.suite.fakes import Lengths, failing, lines, measuring, registry, spec
 
 
 def first_feature(vectors, _):
@@ -44,6 +45,22 @@ def test_one_row_a_measurement(tmp_path, own):
     assert str(tmp_path) not in (tmp_path / "out" / "results.csv").read_text()
     # Both seeds and the second reading of the texts come from the store.
     assert sum(len(call) for call in encoder.calls) == 24
+
+
+def test_encoders_of_every_kind_are_measured_by_their_uris(tmp_path, tiny_encoder):
+    server = Server()
+    try:
+        uris = [str(tiny_encoder), f"st=st:{tiny_encoder}", f"hf=hf:{tiny_encoder}", f"{server.url}#bge"]
+        rows = run(registry([measuring("first", first_feature)], baselines=()), "small", uris, tmp_path / "out")
+    finally:
+        server.close()
+    found = {row.encoder: row for row in of(rows, task="first", metric="score", seed=0)}
+    assert {row.status for row in rows if row.task == "first"} == {OK}
+    assert list(found) == [tiny_encoder.parent.name, "st", "hf", "bge"]
+    # One model behind three kinds of URI; the server gives lengths.
+    assert found["st"].value == pytest.approx(found["hf"].value, abs=1e-5)
+    assert found["st"].value == pytest.approx(found[tiny_encoder.parent.name].value, abs=1e-5)
+    assert found["bge"].value == np.mean([len(line) for line in lines()]) and len(server.requests) >= 1
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path, own):
