@@ -230,11 +230,11 @@ def step_bytes(model: ModelConfig, vocab_size: int, shape: Shape, how: How, accu
     casts = 2 * weights if how.bf16 else 0
     live = activations(model, vocab_size, shape, how)
     throughout = 4 * weights if accumulate else 0
-    # AdamW's two temporaries of the largest weight.
+    # The fused AdamW has no temporaries.
     moments = (
         Bytes(4 * weights + casts, throughout, 8 * weights, 0, live.at_scores),
         Bytes(4 * weights + casts, throughout or words, 8 * weights, 0, live.in_backward),
-        Bytes(4 * weights, 4 * weights, 8 * weights, 0, 2 * words),
+        Bytes(4 * weights, 4 * weights, 8 * weights, 0, 0),
     )
     return max(moments, key=lambda moment: moment.total)
 

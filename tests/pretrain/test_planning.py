@@ -153,6 +153,13 @@ def test_checkpointing_and_the_kernel_take_less():
     assert process_bytes(step_bytes(model, 29_952, shape, How()), shape) > plain
 
 
+def test_where_weights_outweigh_the_batch_the_peak_is_the_optimizers_step():
+    model = ModelConfig(**SMALL)
+    step = step_bytes(model, VOCABULARY, equal_lengths(8, 8, 0.3), How())
+    # The fused AdamW reads weights and gradients and writes two states of their size; it takes nothing beside them.
+    assert step.total == 16 * count(model, VOCABULARY).total
+
+
 def test_zero_divides_what_its_stages_say():
     model = load(PretrainConfig, "pretrain/large").model
     shape, how = equal_lengths(512, 4096, 0.3), How()
