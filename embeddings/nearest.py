@@ -44,6 +44,14 @@ class Allowed:
         found: Allowed = self.__dict__["_among"]
         return found
 
+    def members(self, rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `copies.members` gives, without the rows that may not be found; worked out once."""
+        if "_members" not in self.__dict__:
+            kept = self.mask[rows]
+            self.__dict__["_members"] = rows[kept], np.append(0, np.cumsum(kept))[starts]
+        found: tuple[np.ndarray, np.ndarray] = self.__dict__["_members"]
+        return found
+
     @cached_property
     def bits(self) -> np.ndarray:
         """The mask as FAISS takes it, uint8, the lowest bit first."""
@@ -97,19 +105,8 @@ class Vectors:
         if self.nodes is None:
             return self.different(queries, top, allowed)
         scores, nodes = self.different(queries, top, None if allowed is None else allowed.among(self.nodes))
-        best, rows = _none(len(queries), top)
-        order, starts = self._members
-        for query in range(len(queries)):
-            filled = 0
-            for score, node in zip(scores[query], nodes[query], strict=True):
-                if node < 0 or filled == top:
-                    break
-                mine = order[starts[node] : starts[node + 1]]
-                mine = (mine if allowed is None else mine[allowed.mask[mine]])[: top - filled]
-                rows[query, filled : filled + len(mine)] = mine
-                best[query, filled : filled + len(mine)] = score
-                filled += len(mine)
-        return best, rows
+        rows, starts = self._members if allowed is None else allowed.members(*self._members)
+        return _spread(scores, nodes, rows, starts, top)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows, float32 (rows, dim)."""
@@ -147,6 +144,24 @@ class Vectors:
         if few and isinstance(index, faiss.IndexHNSW):
             index = faiss.downcast_index(index.storage)
         return index.search(queries, top, params=_parameters(index, top, allowed, share, few))
+
+
+def _spread(
+    scores: np.ndarray, nodes: np.ndarray, rows: np.ndarray, starts: np.ndarray, top: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the different vectors that were found (`copies.members`), each with its vector's score."""
+    firsts = starts[nodes]
+    counts = np.where(nodes < 0, 0, starts[nodes + 1] - firsts)
+    if nodes.shape[1] == top and (counts == 1).all():
+        return scores, rows[firsts]
+    ends = np.minimum(np.cumsum(counts, axis=1), top)
+    taken = np.diff(ends, axis=1, prepend=0).ravel()
+    steps = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
+    filled = np.arange(top) < ends[:, -1:]
+    best, found = _none(len(nodes), top)
+    best[filled] = np.repeat(scores.ravel(), taken)
+    found[filled] = rows[np.repeat(firsts.ravel(), taken) + steps]
+    return best, found
 
 
 def _none(queries: int, top: int) -> tuple[np.ndarray, np.ndarray]:

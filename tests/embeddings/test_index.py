@@ -210,6 +210,17 @@ def test_questions_that_make_no_sense(tmp_path, letters, minilm):
         add(tmp_path / "index", [log], minilm)
 
 
+def test_times_come_back_to_the_microsecond(tmp_path):
+    times = [datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), None, datetime(2024, 2, 29, 1, 2, 3, 4, UTC),
+             datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 1, UTC)]  # fmt: skip
+    columns = {name: ["x"] * len(times) for name in COLUMNS} | {"offset": list(range(len(times)))}
+    columns["timestamp"] = pa.array(times, pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table(columns), tmp_path / "events.parquet")
+    rows = list(range(len(times)))
+    found = Sidecar(tmp_path / "events.parquet").records(rows)
+    assert found == [("x", "x", "x", "x", row, time, "x") for row, time in zip(rows, times, strict=True)]
+
+
 def test_another_model_under_the_same_name_is_refused(tmp_path, letters):
     log = write_log(tmp_path / "app.log", log_lines(5))
     letters.backend.target.hash = "one"
