@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from logfm.console import say
 from logfm.embeddings.copies import members
 from logfm.extras import require
 
@@ -19,7 +20,7 @@ _SMALL_SHARE, _LARGE_SHARE = 0.05, 0.5
 _CANDIDATES = 20
 NODES = "nodes.npy"
 RAW = "vectors.raw"
-# FAISS's kernels return at most so many.
+# FAISS's kernels return at most so many, and look into at most so many cells.
 _GPU_TOP = 2048
 
 
@@ -64,7 +65,7 @@ class Vectors:
 
     index: Any
     gpu: Any = None
-    """A copy of a flat index on the GPUs, if there are any."""
+    """What answers in its place on the GPUs, if there are any."""
     nodes: np.ndarray | None = None
     """int32 (rows,): which of the vectors in the index each row has; None where every row has its own."""
     exact: np.ndarray | None = field(default=None, repr=False)
@@ -77,11 +78,10 @@ class Vectors:
         """Read the file of a segment."""
         faiss = require("faiss", "cpu")
         index = faiss.read_index(str(path))
-        on_gpu = has_gpu() and isinstance(index, faiss.IndexFlat)
         nodes, raw = path.with_name(NODES), path.with_name(RAW)
         return cls(
             index,
-            faiss.index_cpu_to_all_gpus(index) if on_gpu else None,
+            _on_gpus(index) if has_gpu() else None,
             np.load(nodes, allow_pickle=False) if nodes.exists() else None,
             np.memmap(raw, dtype=np.float32, mode="r").reshape(-1, index.d) if raw.exists() else None,
         )
@@ -173,6 +173,21 @@ def has_gpu() -> bool:
     """Whether faiss-gpu is installed and sees a GPU."""
     faiss = require("faiss", "cpu")
     return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+
+
+def _on_gpus(index: Any) -> Any:
+    """A copy on the GPUs: of a graph its whole vectors, which are all compared there, else of the index itself; None
+    where FAISS has no kernel for it, or no memory."""
+    faiss = require("faiss", "cpu")
+    if isinstance(index, faiss.IndexHNSW):
+        index = faiss.downcast_index(index.storage)
+    if isinstance(index, faiss.IndexIVF) and index.nprobe > _GPU_TOP:
+        return None
+    try:
+        return faiss.index_cpu_to_all_gpus(index)
+    except RuntimeError as error:
+        say(f"the index is searched on the CPU: {(str(error).splitlines() or [''])[-1]}")
+        return None
 
 
 def _parameters(index: Any, top: int, allowed: Allowed | None, share: float, exhaustive: bool) -> Any:

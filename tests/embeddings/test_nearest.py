@@ -48,7 +48,7 @@ def test_more_is_asked_than_is_allowed(opened, vectors):
     assert sorted(opened.nearest(vectors[5:6], 9, Allowed(mask))[1][0]) == [5, 70]
 
 
-def test_a_gpu_holds_a_flat_index(tmp_path, vectors, monkeypatch):
+def test_a_gpu_holds_every_kind_of_index(tmp_path, vectors, monkeypatch, capsys):
     """Without the hardware: that the copy answers, but not what FAISS's kernels can't (filters, many results)."""
     asked = []
 
@@ -60,16 +60,31 @@ def test_a_gpu_holds_a_flat_index(tmp_path, vectors, monkeypatch):
             asked.append(top)
             return self.index.search(queries, top)
 
-    for kind in ("flat", "hnsw"):
+    for kind in ("flat", "hnsw", "ivfpq"):
         faiss.write_index(segments._build(vectors, kind, IndexConfig()), str(tmp_path / kind))
     assert Vectors.open(tmp_path / "flat").gpu is None
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", Copy)
-    assert Vectors.open(tmp_path / "hnsw").gpu is None
     opened = Vectors.open(tmp_path / "flat")
     assert opened.nearest(vectors[:1], 3, None)[1][0, 0] == 0
     assert asked == [3]
     opened.nearest(vectors[:1], 3, Allowed(np.arange(12_000) < 100))
     opened.nearest(vectors[:1], 3000, None)
     assert asked == [3]
+    graph, cells = (Vectors.open(tmp_path / kind) for kind in ("hnsw", "ivfpq"))
+    # Of a graph its vectors: all are compared.
+    assert isinstance(graph.gpu.index, faiss.IndexFlat) and isinstance(cells.gpu.index, faiss.IndexIVF)
+    exact = np.argsort(-(vectors[:50] @ vectors.T), axis=1)[:, :5]
+    assert recall(graph.nearest(vectors[:50], 5, None)[1], exact) > 0.999
+    assert cells.nearest(vectors[:1], 5, None)[1][0, 0] >= 0
+    assert asked == [3, 5, 5]
+    monkeypatch.setattr(nearest, "_GPU_TOP", 4)
+    assert Vectors.open(tmp_path / "ivfpq").gpu is None  # it looks into more cells than a kernel does
+
+    def full(index):
+        raise RuntimeError("Error in allocMemory\nout of memory")
+
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", full)
+    assert Vectors.open(tmp_path / "flat").gpu is None
+    assert "the index is searched on the CPU: out of memory" in capsys.readouterr().err
