@@ -40,8 +40,10 @@ class _Body(BaseModel):
 class EmbeddingsBody(_Body):
     """Body of /v1/embeddings; `model` is not looked at, as there is one."""
 
-    input: str | list[str]
+    # Token ids are known here so that they can be refused by their name.
+    input: str | list[str] | list[int] | list[list[int]]
     model: str | None = None
+    dimensions: int | None = None
     encoding_format: Literal["float", "base64"] = "float"
 
 
@@ -94,7 +96,7 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
     @app.post("/v1/embeddings", dependencies=guarded)
     def embeddings(body: EmbeddingsBody) -> Response:
         """Vectors of texts, as OpenAI's interface gives them, and how many different texts were too long (`cut`)."""
-        texts = [body.input] if isinstance(body.input, str) else body.input
+        texts = _texts(body, encoder)
         if not 0 < len(texts) <= config.most_texts:
             raise UserError(f"input must hold 1 to {config.most_texts} texts", f"{len(texts)} texts")
         _check_length(config.most_characters, *texts)
@@ -125,6 +127,18 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
         return _json(asdict(explain(encoder, body.text)))
 
     return app
+
+
+def _texts(body: EmbeddingsBody, encoder: LogEncoder) -> list[str]:
+    """The texts of a request for vectors, which the encoder can give as they are asked for."""
+    if body.dimensions not in (None, encoder.dim):
+        fix = "Leave dimensions out."
+        raise UserError(f"vectors have {encoder.dim} dimensions here", f"{body.dimensions} asked for", fix)
+    given = [body.input] if isinstance(body.input, str) else body.input
+    texts = [text for text in given if isinstance(text, str)]
+    if len(texts) < len(given):
+        raise UserError("token ids are not read", "input", "Send the texts: the tokenizer here is another.")
+    return texts
 
 
 def _check_length(most: int, *texts: str) -> None:
@@ -213,6 +227,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((host, port))
+        opened.listen()  # before it is told: who reads that asks at once
     except (OSError, OverflowError) as error:
         opened.close()
         raise UserError(f"cannot listen ({error})", f"{host}:{port}", "Give another --host or --port.") from error

@@ -99,6 +99,8 @@ def test_explanations_health_and_models(address, encoder_folder):
         ("/v1/embeddings", {"input": "x"}, "wrong", 401),
         ("/v1/embeddings", {"input": []}, KEY, 400),
         ("/v1/embeddings", {"input": [1, 2]}, KEY, 400),
+        ("/v1/embeddings", {"input": [[1, 2], [3]]}, KEY, 400),
+        ("/v1/embeddings", {"input": "x", "dimensions": 8}, KEY, 400),
         ("/v1/embeddings", {"input": ["x"] * 3000}, KEY, 400),
         ("/v1/embeddings", {}, KEY, 400),
         ("/v1/embeddings", b"{", KEY, 400),
@@ -112,6 +114,14 @@ def test_explanations_health_and_models(address, encoder_folder):
 def test_bad_requests(address, path, document, key, status):
     found, message = ask(f"{address}{path}", document, key)
     assert found == status and message and "\n" not in message
+
+
+def test_what_openai_offers_and_this_server_does_not_is_refused_by_its_name(address):
+    url = f"{address}/v1/embeddings"
+    assert ask(url, {"input": "x", "dimensions": 32})[0] == 200
+    assert "vectors have 32 dimensions here: 8 asked for" in ask(url, {"input": "x", "dimensions": 8})[1]
+    for tokens in ([1, 2], [[1, 2], [3]]):
+        assert "token ids are not read" in ask(url, {"input": tokens})[1]
 
 
 def test_without_an_index_or_a_free_port(encoder_folder, address, capsys):
