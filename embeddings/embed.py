@@ -163,15 +163,18 @@ def vectors(
 
 def encode_new(texts: Sequence[str], encoder: LogEncoder, known: Known, keep: bool = False) -> np.ndarray:
     """Vectors of texts, float32 (len(texts), dim); those that are `known` are not encoded again, the new ones are
-    added. The oldest are forgotten where they fill memory, unless `keep`."""
+    added. Those that were not asked for the longest are forgotten where they fill memory, unless `keep`."""
     new = list(dict.fromkeys(text for text in texts if text not in known))
     # Copies, so that one that is kept does not keep its whole batch in memory.
     known.update((text, vector.copy()) for text, vector in zip(new, encoder.encode(new), strict=True))
     encoder.count_again(len(texts) - len(new))
     found = np.stack([known[text] for text in texts])
-    most = _KNOWN_BYTES // (4 * found.shape[1])
-    while not keep and len(known) > most:
-        del known[next(iter(known))]
+    if not keep:
+        for text in dict.fromkeys(texts):
+            known[text] = known.pop(text)  # to the end
+        most = _KNOWN_BYTES // (4 * found.shape[1])
+        for text in list(islice(known, max(0, len(known) - most))):
+            del known[text]
     return found
 
 

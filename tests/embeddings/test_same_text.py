@@ -87,6 +87,14 @@ def test_memory_of_texts_is_bounded_unless_they_are_kept(letters, monkeypatch):
         assert list(known) == lines[-count:]
 
 
+def test_what_keeps_coming_is_not_forgotten(drifting, monkeypatch):
+    monkeypatch.setattr(streams, "_KNOWN_BYTES", 4 * 36 * 5)
+    known, often, rare = {}, LINES[0], log_lines(20)
+    found = [encode_new([often, *rare[start : start + 2]], drifting, known)[0] for start in range(0, 20, 2)]
+    assert all(np.array_equal(one, found[0]) for one in found)
+    assert list(known) == [rare[16], rare[17], often, rare[18], rare[19]]
+
+
 def test_in_8_bits_through_the_commands(tmp_path, encoder_folder, capsys):
     """Known lines are encoded beside others in the baseline, and alone in the input."""
     folder = tmp_path / "encoder"
