@@ -52,7 +52,12 @@ class PretrainedEncoder:
     @property
     def max_tokens(self) -> int:
         """Longest event in tokens that is read whole, [CLS] and [SEP] not counted: as long as those it trained on."""
-        return min(int(self.model.config.max_position_embeddings), self.trained_tokens) - 2
+        return min(self.most_tokens, self.trained_tokens - 2)
+
+    @property
+    def most_tokens(self) -> int:
+        """Longest event in tokens that it can read, [CLS] and [SEP] not counted: it has positions for no more."""
+        return int(self.model.config.max_position_embeddings) - 2
 
     @cached_property
     def hash(self) -> str:

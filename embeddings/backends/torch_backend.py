@@ -48,8 +48,8 @@ class TorchRunner:
 
     @property
     def most_tokens(self) -> int:
-        """Longest text in tokens that it can read: the model has positions for no more."""
-        return int(self.pretrained.model.config.max_position_embeddings) - 2
+        """Longest text in tokens that it can read, if asked to."""
+        return self.pretrained.most_tokens
 
     @property
     def hash(self) -> str:

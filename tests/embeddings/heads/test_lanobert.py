@@ -1,6 +1,7 @@
 """Surprise as a score."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -46,6 +47,17 @@ def test_long_texts_follow_the_truncation_policy(encoder_folder):
     assert score("chunk") > score("head")  # the largest of all chunks, not of the first alone
     with pytest.raises(UserError, match="the encoder reads"):
         score("error")
+
+
+def test_more_is_judged_where_more_is_asked_for(encoder_folder, tmp_path):
+    shutil.copytree(encoder_folder, tmp_path / "short")
+    (tmp_path / "short" / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+    line = " ".join(log_lines(12))
+    whole, asked, short = (
+        surprise([line], LogEncoder.load(folder, EncoderConfig(max_tokens=tokens)), top=5)[0]
+        for folder, tokens in ((encoder_folder, None), (tmp_path / "short", 126), (tmp_path / "short", None))
+    )
+    assert asked == whole != short
 
 
 def test_a_planted_line_of_simulated_telemetry_surprises(halves, trained):
