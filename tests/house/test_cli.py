@@ -83,7 +83,7 @@ def test_input_without_events_is_one_line(bad, name, capsys):
     assert not (bad / "out" / "corpus").exists()
     # A mistyped input doesn't bind the folder to it.
     assert main(["quickstart", str(bad / "fine.log"), "--out", str(bad / "out")]) == 2
-    assert "too little text" in capsys.readouterr().err
+    assert "Add logs" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_taken_or_cannot_be_written_is_one_line(bad, capsys):
@@ -95,8 +95,10 @@ def test_a_folder_that_is_taken_or_cannot_be_written_is_one_line(bad, capsys):
 
 
 def test_too_few_events_to_train_on_is_one_line(bad, capsys):
-    assert main(["quickstart", str(bad / "fine.log"), "--out", str(bad / "out")]) == 2
-    assert "too little text" in capsys.readouterr().err
+    for recipe, told in (("quickstart", "Add logs"), ("quickstart-small", "too little text")):
+        assert main(["quickstart", str(bad / "fine.log"), "--out", str(bad / recipe), "--config", recipe]) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith("error: ") and told in error
 
 
 def test_an_error_in_a_process_of_its_own(tmp_path):

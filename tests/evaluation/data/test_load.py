@@ -218,7 +218,7 @@ def test_the_hash_follows_content_and_spec(tmp_path):
 
 
 def test_what_is_not_at_hand(tmp_path, monkeypatch):
-    assert set(at_hand(tmp_path)) == {"simulated"} == set(at_hand(None))
+    assert set(at_hand(tmp_path)) == {"simulated", "simulated-lines"} == set(at_hand(None))
     with pytest.raises(UserError, match="not at hand"):
         load(specs()["loghub-linux"], tmp_path)
     write(tmp_path)
