@@ -15,6 +15,7 @@ from logfm.embeddings.cli_options import (
     Json,
     Layers,
     Pooling,
+    Reads,
     Truncation,
     cell,
     load,
@@ -30,6 +31,7 @@ def embed_command(
     inputs: Inputs,
     out: Annotated[Path, typer.Option("--out", help="Parquet file to write.")],
     encoder: EncoderUri = "nano",
+    reads: Reads = "line",
     truncation: Truncation = "head",
     backend: Backend = "auto",
     layers: Layers = "last",
@@ -47,7 +49,16 @@ def embed_command(
     from logfm.console import emit_json, say
     from logfm.embeddings.embed import embed, known_engine
 
-    loaded = load(encoder, truncation, backend=backend, layers=layers, pooling=pooling, bf16=bf16, device=device)
+    loaded = load(
+        encoder,
+        reads=reads,
+        truncation=truncation,
+        backend=backend,
+        layers=layers,
+        pooling=pooling,
+        bf16=bf16,
+        device=device,
+    )
     rows = embed(inputs, loaded, out, engine=known_engine(engine), workers=workers)
     tell_cuts(loaded)
     say(f"vectors: {out} ({rows} events, {loaded.dim} dimensions)")
@@ -78,6 +89,7 @@ def detect_command(
     contamination: Annotated[
         float, typer.Option("--contamination", help="Share of the normal events above the threshold, to 0.5.")
     ] = 0.01,
+    reads: Reads = "line",
     truncation: Truncation = "head",
     backend: Backend = "auto",
     layers: Layers = "last",
@@ -95,7 +107,16 @@ def detect_command(
     from logfm.embeddings.detect import find
 
     config = parse(DetectConfig, {"method": method, "top": top, "contamination": contamination}, "logfm detect")
-    loaded = load(encoder, truncation, backend=backend, layers=layers, pooling=pooling, bf16=bf16, device=device)
+    loaded = load(
+        encoder,
+        reads=reads,
+        truncation=truncation,
+        backend=backend,
+        layers=layers,
+        pooling=pooling,
+        bf16=bf16,
+        device=device,
+    )
     found = find(inputs, loaded, config, baseline)
     tell_cuts(loaded)
     if as_json:
@@ -119,6 +140,7 @@ def patterns_command(
     text_column: Annotated[
         list[str] | None, typer.Option("--text-column", help="A column of free text. Repeatable. [default: found]")
     ] = None,
+    reads: Reads = "line",
     truncation: Truncation = "head",
     backend: Backend = "auto",
     layers: Layers = "last",
@@ -136,7 +158,16 @@ def patterns_command(
     from logfm.embeddings.patterns import patterns
 
     config = parse(PatternsConfig, {"top": top, "text_columns": text_column or None}, "logfm patterns")
-    loaded = load(encoder, truncation, backend=backend, layers=layers, pooling=pooling, bf16=bf16, device=device)
+    loaded = load(
+        encoder,
+        reads=reads,
+        truncation=truncation,
+        backend=backend,
+        layers=layers,
+        pooling=pooling,
+        bf16=bf16,
+        device=device,
+    )
     found = patterns(inputs, loaded, config)
     tell_cuts(loaded)
     if as_json:
@@ -163,6 +194,7 @@ def subsample_command(
     tokens: Annotated[
         int | None, typer.Option("--tokens", min=1, help="Tokens of a language model that they may fill (estimated).")
     ] = None,
+    reads: Reads = "line",
     truncation: Truncation = "head",
     backend: Backend = "auto",
     layers: Layers = "last",
@@ -180,7 +212,16 @@ def subsample_command(
     from logfm.embeddings.subsample import subsample
 
     config = parse(SubsampleConfig, {"events": count, "tokens": tokens}, "logfm subsample")
-    loaded = load(encoder, truncation, backend=backend, layers=layers, pooling=pooling, bf16=bf16, device=device)
+    loaded = load(
+        encoder,
+        reads=reads,
+        truncation=truncation,
+        backend=backend,
+        layers=layers,
+        pooling=pooling,
+        bf16=bf16,
+        device=device,
+    )
     found = subsample(inputs, loaded, config)
     tell_cuts(loaded)
     if as_json:
@@ -236,6 +277,7 @@ def serve_command(
     index: Annotated[Path | None, typer.Option("--index", help="Folder of an index, for /v1/search.")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    reads: Reads = "line",
     truncation: Truncation = "head",
     backend: Backend = "auto",
     layers: Layers = "last",
@@ -254,6 +296,15 @@ def serve_command(
     from logfm.embeddings.search import Index
     from logfm.embeddings.serving import application, serve
 
-    loaded = load(encoder, truncation, backend=backend, layers=layers, pooling=pooling, bf16=bf16, device=device)
+    loaded = load(
+        encoder,
+        reads=reads,
+        truncation=truncation,
+        backend=backend,
+        layers=layers,
+        pooling=pooling,
+        bf16=bf16,
+        device=device,
+    )
     opened = None if index is None else Index.open(index, loaded)
     serve(application(loaded, opened), host, port)

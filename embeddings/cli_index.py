@@ -14,6 +14,7 @@ from logfm.embeddings.cli_options import (
     Json,
     Layers,
     Pooling,
+    Reads,
     Truncation,
     cell,
     load,
@@ -40,6 +41,7 @@ def index_build(
     encoder: EncoderUri = "nano",
     kind: Annotated[str, typer.Option("--kind", help="auto, flat, hnsw or ivfpq.")] = "auto",
     words: Annotated[bool, typer.Option("--bm25/--no-bm25", help="Keep words for --mode bm25 and hybrid.")] = True,
+    reads: Reads = "line",
     truncation: Truncation = "head",
     backend: Backend = "auto",
     layers: Layers = "last",
@@ -54,7 +56,16 @@ def index_build(
     from logfm.embeddings.index import build
 
     config = parse(IndexConfig, {"kind": kind, "bm25": words}, "--kind")
-    loaded = load(encoder, truncation, backend=backend, layers=layers, pooling=pooling, bf16=bf16, device=device)
+    loaded = load(
+        encoder,
+        reads=reads,
+        truncation=truncation,
+        backend=backend,
+        layers=layers,
+        pooling=pooling,
+        bf16=bf16,
+        device=device,
+    )
     _tell_index(index, build(inputs, loaded, index, config), as_json)
 
 

@@ -14,6 +14,7 @@ EncoderUri = Annotated[
     str,
     typer.Option("--encoder", help="nano, a folder, st:NAME, hf:NAME, tfidf, py:MODULE:OBJECT, http://HOST/...#MODEL."),
 ]
+Reads = Annotated[str, typer.Option("--reads", help="Of a text: line, or message, what is behind its header.")]
 Truncation = Annotated[str, typer.Option("--truncation", help="Of long texts: error, head, head_tail or chunk.")]
 Backend = Annotated[str, typer.Option("--backend", help="Of an encoder folder: auto, torch, onnx or onnx-int8.")]
 Layers = Annotated[
@@ -27,14 +28,14 @@ Bf16 = Annotated[bool, typer.Option("--bf16", help="Products in bfloat16, on the
 Device = Annotated[str, typer.Option("--device", help="auto (a GPU where there is one), cpu or cuda.")]
 
 
-def load(uri: str, truncation: str = "head", **options: object) -> "LogEncoder":
+def load(uri: str, **options: object) -> "LogEncoder":
     """Open the encoder that a command was given."""
     from logfm.configs.base import parse
     from logfm.configs.schema.embeddings import EncoderConfig
     from logfm.embeddings import LogEncoder
 
-    where = "--truncation, --backend, --layers, --pooling, --bf16, --device"
-    return LogEncoder.load(uri, parse(EncoderConfig, {"truncation": truncation, **options}, where))
+    where = "--reads, --truncation, --backend, --layers, --pooling, --bf16, --device"
+    return LogEncoder.load(uri, parse(EncoderConfig, options, where))
 
 
 def tell_cuts(encoder: "LogEncoder") -> None:

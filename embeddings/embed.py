@@ -48,7 +48,8 @@ _OPTIONS = b"logfm.encoder.options"
 _LICENCES = b"logfm.data.licences"
 Input = str | Path
 Known = dict[str, np.ndarray]
-"""Vectors of texts, float32 (dim,): in 8 bits a vector moves with its batch, so a text encoded twice would have two."""
+"""Vectors by what the encoder reads of a text, float32 (dim,): in 8 bits a vector moves with its batch, so a text
+encoded twice would have two."""
 
 
 @dataclass
@@ -156,25 +157,27 @@ def vectors(
             elif known is None:
                 yield kept.select(schema.names).cast(schema)
             else:
-                found = zip(kept["text"].to_pylist(), matrix(kept), strict=True)
+                found = zip(encoder.read(kept["text"].to_pylist()), matrix(kept), strict=True)
                 yield _joined(kept, np.stack([known.setdefault(text, vector) for text, vector in found]), schema)
             advance(batch.num_rows)
 
 
 def encode_new(texts: Sequence[str], encoder: LogEncoder, known: Known, keep: bool = False) -> np.ndarray:
-    """Vectors of texts, float32 (len(texts), dim); those that are `known` are not encoded again, the new ones are
-    added. Those that were not asked for the longest are forgotten where they fill memory, unless `keep`."""
-    new = list(dict.fromkeys(text for text in texts if text not in known))
+    """Vectors of texts, float32 (len(texts), dim); those that are `known`, by what the encoder reads of them, are not
+    encoded again, the new ones are added. Those that were not asked for the longest are forgotten where they fill
+    memory, unless `keep`."""
+    read = encoder.read(texts)
+    new = {key: text for key, text in zip(read, texts, strict=True) if key not in known}
     # Copies, so that one that is kept does not keep its whole batch in memory.
-    known.update((text, vector.copy()) for text, vector in zip(new, encoder.encode(new), strict=True))
+    known.update((key, vector.copy()) for key, vector in zip(new, encoder.encode(list(new.values())), strict=True))
     encoder.count_again(len(texts) - len(new))
-    found = np.stack([known[text] for text in texts])
+    found = np.stack([known[key] for key in read])
     if not keep:
-        for text in dict.fromkeys(texts):
-            known[text] = known.pop(text)  # to the end
+        for key in dict.fromkeys(read):
+            known[key] = known.pop(key)  # to the end
         most = _KNOWN_BYTES // (4 * found.shape[1])
-        for text in list(islice(known, max(0, len(known) - most))):
-            del known[text]
+        for key in list(islice(known, max(0, len(known) - most))):
+            del known[key]
     return found
 
 
@@ -190,7 +193,7 @@ def vector_schema(encoder: LogEncoder) -> pa.Schema:
 
 def reading_of(config: EncoderConfig) -> dict[str, Any]:
     """What vectors depend on and an encoder's hash does not tell."""
-    return config.model_dump(include={"truncation", "max_tokens", "bf16"})
+    return config.model_dump(include={"reads", "truncation", "max_tokens", "bf16"})
 
 
 def licences(inputs: Sequence[Input]) -> list[str]:
@@ -290,8 +293,12 @@ def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.Record
         raise another(f"the vectors of {inputs[0]} come from", name, options, encoder, "embed the input again")
     told = metadata.get(_READING)
     asked = reading_of(encoder.config)
-    if told is not None and orjson.loads(told) != asked:
-        before, now = (", ".join(f"{key} {value}" for key, value in one.items()) for one in (orjson.loads(told), asked))
+    # A file of before there was the option `reads` has whole lines.
+    if (
+        told is not None
+        and (stated := orjson.loads(told) | {"reads": orjson.loads(told).get("reads", "line")}) != asked
+    ):
+        before, now = (", ".join(f"{key} {value}" for key, value in one.items()) for one in (stated, asked))
         raise UserError(f"the vectors were made with {before}", inputs[0], f"Ask for the same, not for {now}.")
     yield from source.iter_batches(batch_size=4096)
 

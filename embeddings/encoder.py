@@ -12,6 +12,7 @@ import numpy as np
 
 from logfm.configs.base import parse
 from logfm.configs.schema.embeddings import EncoderConfig
+from logfm.corpus.headers import without_header
 from logfm.errors import LogfmError, UserError
 from logfm.pretrain.shipped import NANO
 
@@ -80,7 +81,7 @@ class Counts:
 
     texts: int = 0
     encoded: int = 0
-    """Texts that went through the model: equal texts of one call go once."""
+    """Texts that went through the model: of those of one call that read alike one goes."""
     cut: int = 0
     """Of those, texts longer than the encoder reads, treated by the truncation policy."""
 
@@ -110,6 +111,7 @@ class LogEncoder:
         backend: str | None = None,
         layers: str | int | None = None,
         pooling: str | None = None,
+        reads: str | None = None,
         truncation: str | None = None,
         bf16: bool | None = None,
         device: str | None = None,
@@ -124,8 +126,8 @@ class LogEncoder:
         Raises:
             UserError: no such encoder, a damaged one, an option that it does not have, or a package that is missing.
         """
-        given = {"backend": backend, "layers": layers, "pooling": pooling, "truncation": truncation,
-                 "bf16": bf16, "device": device}  # fmt: skip
+        given = {"backend": backend, "layers": layers, "pooling": pooling, "reads": reads,
+                 "truncation": truncation, "bf16": bf16, "device": device}  # fmt: skip
         config = _with_options(config or EncoderConfig(), given)
         name = str(uri)
         scheme = next((prefix for prefix in _SCHEMES if name.startswith(prefix)), None)
@@ -204,10 +206,15 @@ class LogEncoder:
         """Fit tfidf on texts; every other encoder is left as it is."""
         fit = getattr(self.backend, "fit", None)
         if fit is not None:
-            fit(checked(list(texts)))
+            fit(self.read(checked(list(texts))))
+
+    def read(self, texts: Sequence[str]) -> list[str]:
+        """What is encoded of each text, by `config.reads`: texts of which it is the same have the same vector."""
+        return list(texts) if self.config.reads == "line" else [without_header(text) for text in texts]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """One vector a text, in order: float32 (len(texts), dim). Equal texts are encoded once.
+        """One vector a text, in order: float32 (len(texts), dim). Equal texts, and those of which
+        the same is read, are encoded once.
 
         Texts longer than the encoder reads follow `config.truncation` and are counted in `counts.cut`; a server
         reached by http cuts by its own rule. tfidf that has not been fitted is fitted on these texts.
@@ -221,7 +228,7 @@ class LogEncoder:
         if not given:
             return np.empty((0, self.dim), dtype=np.float32)
         numbers: dict[str, int] = {}
-        rows = np.array([numbers.setdefault(text, len(numbers)) for text in given], dtype=np.int64)
+        rows = np.array([numbers.setdefault(text, len(numbers)) for text in self.read(given)], dtype=np.int64)
         if self.needs_fit:
             self.fit(given)
         vectors, cut = self.backend.encode(list(numbers))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from logfm.configs.schema.evaluation import TemplateConfig
-from logfm.evaluation.headers import message_of, split_header, strip_label
+from logfm.corpus.headers import message_of, split_header, strip_label
 from logfm.extras import require
 
 __all__ = ["message_of", "strip_label", "template_labels"]

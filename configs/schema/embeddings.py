@@ -37,6 +37,11 @@ class EncoderConfig(Config):
     bf16: bool = False
     """Products in bfloat16 (encoders trained by logfm): about twice as fast where the processor has them."""
 
+    reads: Literal["line", "message"] = "line"
+    """What of a text is encoded: all of it, or what stands behind its header (time, host, process, level), so that
+    lines that say the same at another time are encoded once and have one vector. JSON and what has no header stay
+    whole."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where an encoder folder, `st:` or `hf:` is computed; auto: on a GPU where there is one."""
 

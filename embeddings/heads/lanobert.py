@@ -15,15 +15,15 @@ def surprise(texts: Sequence[str], encoder: LogEncoder, top: int) -> np.ndarray:
     """Mean of the `top` largest masked-token negative log-likelihoods of each text; nats, float64 (texts,).
 
     Every content token is masked once (`PretrainedEncoder.masked_nlls`); a text with fewer of them gives the mean of
-    all, one with none 0. Equal texts are scored once. Texts longer than the encoder reads follow its truncation
-    policy, which counts them when they are encoded; chunks are judged apart and ranked together.
+    all, one with none 0. Texts of which the same is read are scored once. Texts longer than the encoder reads follow
+    its truncation policy, which counts them when they are encoded; chunks are judged apart and ranked together.
 
     Raises:
         UserError: the encoder was not trained by logfm, or a text is too long and the policy is "error".
     """
     model = encoder.pretrained
     numbers: dict[str, int] = {}
-    rows = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    rows = np.array([numbers.setdefault(text, len(numbers)) for text in encoder.read(texts)], dtype=np.int64)
     unique = list(numbers)
     limit = min(model.most_tokens, encoder.config.max_tokens or model.max_tokens)
     found = np.zeros(len(unique), dtype=np.float64)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logfm.configs.schema.evaluation import TemplateConfig
+from logfm.corpus.headers import split_header
 from logfm.evaluation.anomaly.cases import Case
 from logfm.evaluation.anomaly.windows import Rows, Sequences
-from logfm.evaluation.headers import split_header
 from logfm.evaluation.stats import Floats
 from logfm.evaluation.suite.task import Data
 from logfm.extras import require

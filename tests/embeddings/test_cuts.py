@@ -65,6 +65,26 @@ def test_a_file_of_vectors_says_how_it_was_read(tmp_path, encoder_folder, log):
     assert counts_of(tmp_path / "copy.parquet") == found
 
 
+def test_messages_from_the_command_line(tmp_path, encoder_folder, capsys):
+    """Copies behind other headers are encoded once in all batches, and what was read is kept."""
+    lines = [f"Jun 14 15:{number // 60:02}:{number % 60:02} web1 app[{number}]: {text}"
+             for number, text in enumerate(["session opened", "session closed"] * 1500)]  # fmt: skip
+    log = write_log(tmp_path / "app.log", lines * 2)
+    file = tmp_path / "vectors.parquet"
+    arguments = ["embed", log, "--encoder", str(encoder_folder), "--out", str(file), "--reads", "message"]
+    assert main(arguments) == 0
+    assert counts_of(file).encoded == 2 and counts_of(file).texts == 6000
+    assert len(np.unique(np.stack(pq.read_table(file)["vector"].to_numpy()), axis=0)) == 2
+    with pytest.raises(UserError, match=r"the vectors were made with .*reads message"):
+        build([file], LogEncoder.load(encoder_folder), tmp_path / "index")
+    build([file], LogEncoder.load(encoder_folder, reads="message"), tmp_path / "index")
+    index = Index.open(tmp_path / "index")
+    assert index.encoder.config.reads == "message"
+    assert index.search("Jul 1 00:00:00 db7 x[1]: session closed", k=1, mode="vector")[0].score == pytest.approx(1)
+    assert main([*arguments[:-1], "words", "--out", str(tmp_path / "other.parquet")]) == 2
+    assert "--reads" in capsys.readouterr().err
+
+
 def test_bf16_from_the_command_line(tmp_path, encoder_folder, log, capsys):
     arguments = ["embed", log, "--encoder", str(encoder_folder), "--out"]
     assert main([*arguments, str(tmp_path / "one.parquet"), "--bf16", "--device", "cpu"]) == 0

@@ -9,6 +9,7 @@ import pytest
 
 from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings import Encoder, LogEncoder
+from logfm.embeddings.encoder import Counts
 from logfm.embeddings.index import build, search
 from logfm.embeddings.truncation import batches, pieces, pool
 from logfm.errors import LogfmError, UserError
@@ -102,6 +103,30 @@ def test_equal_texts_are_encoded_once_and_the_order_is_kept(letters):
     expected = letters.backend.target.encode(["bb", "a", "bb", "c", "a"])
     assert np.array_equal(found, expected)
     assert (letters.counts.texts, letters.counts.encoded) == (5, 3)
+
+
+def test_what_stands_before_the_message_may_be_left_out(letters):
+    lines = [
+        "Jun 14 15:16:01 combo sshd[19939]: session opened for user root",
+        "Jun 15 02:04:59 other sshd[8]: session opened for user root",
+        "Jun 15 02:04:59 other sshd[8]: session closed for user root",
+        '{"EventID": 4624, "Channel": "Security", "Time": "1"}',
+        '{"EventID": 4624, "Channel": "Security", "Time": "2"}',
+        "no header here",
+        "Jun 15 02:04:59 other sshd[8]: ",
+    ]
+    whole = letters.encode(lines)
+    reader = replace(letters, config=letters.config.model_copy(update={"reads": "message"}), counts=Counts())
+    assert reader.read(lines) == [
+        "session opened for user root",
+        "session opened for user root",
+        "session closed for user root",
+        *lines[3:],
+    ]
+    vectors = reader.encode(lines)
+    assert reader.counts.texts == 7 and reader.counts.encoded == 6
+    assert np.array_equal(vectors, letters.encode(reader.read(lines)))
+    assert np.array_equal(vectors[0], vectors[1]) and not np.array_equal(whole[0], whole[1])
 
 
 def test_every_kind_of_encoder_keeps_the_protocol(letters, minilm, minilm_folder, ours, server):

@@ -101,6 +101,12 @@ def message_of(text: str) -> str:
     return split_header(text)[1]
 
 
+def without_header(text: str) -> str:
+    """The message of a line that has one: JSON, whose fields are the message, and what would be empty stay whole."""
+    format_name, message = split_header(text)
+    return text if format_name == "json" or not message else message
+
+
 def json_kind(text: str) -> str | None:
     """What kind of event a JSON object is, or None where `text` is no JSON object."""
     try:

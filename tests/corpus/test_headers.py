@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logfm.configs.schema.evaluation import TemplateConfig
-from logfm.evaluation.headers import json_kind, message_of, split_header, strip_label
+from logfm.corpus.headers import json_kind, message_of, split_header, strip_label
 from logfm.evaluation.templates import template_labels
 
 LOGHUB = Path(os.environ.get("LOGFM_DATA", Path(__file__).parents[3] / "shared" / "data")) / "loghub_2k"
