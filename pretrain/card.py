@@ -21,7 +21,7 @@ _USE = (
 _LIMITS = (
     "A vector says what an event looks like, not whether it is malicious: what is rare is not always an attack, and an "
     "attack may look usual. Events longer than `max_seq_length` of sentence_bert_config.json lose their end. Formats "
-    "and languages that the data below lacks are read, but less well: measure on your own logs, or go on pretraining "
+    "and languages that the data above lacks are read, but less well: measure on your own logs, or go on pretraining "
     "on them. Attackers write logs: don't let a score alone decide."
 )
 
@@ -85,7 +85,7 @@ def write_card(
         "## Training\n\n" + _training(training, metrics),
     ]
     if results is not None:
-        parts.append("## Results\n\n" + results_table(results))
+        parts.append("## Results\n\n" + results_table(results, name))
     if audit is not None:
         parts.append("## What it remembers\n\n" + _audit(audit))
     parts.append("## Limits\n\n" + _LIMITS)

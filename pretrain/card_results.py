@@ -9,8 +9,17 @@ from statistics import fmean
 
 from logfm.errors import UserError
 
-_BESIDE = {"similarity": ("diff",)}
-"""Metrics shown beside a task's first one: pair AUC leads, and Diff is what papers report."""
+_SHOWN = {
+    "similarity": ("pair_auc", "diff"),
+    "search": ("map",),
+    "subsampling": ("entities", "levenshtein"),
+    "lastlayer": ("f1",),
+    "leaky": ("f1",),
+    "prevalence": ("f1",),
+}
+"""Metrics of a task where they are others than its first that has a direction: what leads, and what papers report."""
+_CONDITION = {"prevalence": "20 %", "leaky": "honest"}
+"""The condition of a task that leads, where it is another than ""."""
 _ENCODER, _CHOICES = "encoder", "choices"
 
 
@@ -27,8 +36,8 @@ class _Task:
     )
 
 
-def results_table(path: Path) -> str:
-    """Markdown of a results.csv.
+def results_table(path: Path, name: str | None = None) -> str:
+    """Markdown of a results.csv. Of the encoders that were asked for `name` alone is shown, if it is one of them.
 
     Raises:
         UserError: no such results, or none in it.
@@ -38,7 +47,9 @@ def results_table(path: Path) -> str:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                if row["status"] != "ok" or row["direction"] == "neither":
+                leads = row["metric"] in _SHOWN[row["task"]] if row["task"] in _SHOWN else row["direction"] != "neither"
+                # A ratio without a meaning, as the precision of no alarm, has no value.
+                if row["status"] != "ok" or not leads or not row["value"]:
                     continue
                 task = tasks[row["task"]]
                 task.metrics.setdefault(row["metric"], row["direction"])
@@ -52,7 +63,9 @@ def results_table(path: Path) -> str:
     if not tasks:
         raise UserError("the results hold no measurement", path)
     # Those that were asked for stand before the baselines that a suite adds.
-    encoders = sorted(roles, key=lambda name: roles[name] != _ENCODER)
+    encoders = sorted(roles, key=lambda one: roles[one] != _ENCODER)
+    if roles.get(name or "") == _ENCODER:
+        encoders = [one for one in encoders if one == name or roles[one] != _ENCODER]
     parts = [
         "Measured by `logfm eval run`; means over seeds. Intervals and paired differences are in its report. Data sets "
         "marked * were looked at while choices were made.",
@@ -62,17 +75,16 @@ def results_table(path: Path) -> str:
 
 
 def _section(name: str, task: _Task, encoders: Sequence[str]) -> str:
-    first = next(iter(task.metrics))
     parts = [f"### {name}"]
-    for metric in (first, *(one for one in _BESIDE.get(name, ()) if one in task.metrics)):
+    for metric in [one for one in _SHOWN.get(name, (next(iter(task.metrics)),)) if one in task.metrics]:
         found = {key[1:]: cells for key, cells in task.scores.items() if key[0] == metric}
-        usual = {key: cells for key, cells in found.items() if not key[1]}
+        usual = {key: cells for key, cells in found.items() if key[1] == _CONDITION.get(name, "")}
         chosen = usual or found
         shown = [one for one in encoders if any(one in cells for cells in chosen.values())]
         rows = [_row(_label(data, condition, task), cells, shown) for (data, condition), cells in chosen.items()]
         rows += _means(task, chosen, shown)
-        better = "lower is better" if task.metrics[metric] == "lower" else "higher is better"
-        parts.append(table((f"{metric} ({better})", *shown), rows))
+        better = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(task.metrics[metric], "")
+        parts.append(table((f"{metric}{better}", *shown), rows))
     return "\n\n".join(parts)
 
 
@@ -82,7 +94,11 @@ def _label(data: str, condition: str, task: _Task) -> str:
 
 
 def _row(label: str, cells: Mapping[str, Sequence[float]], shown: Sequence[str]) -> tuple[str, ...]:
-    return label, *(f"{fmean(cells[name]):.3f}" if cells.get(name) else "" for name in shown)
+    return label, *(_number(fmean(cells[name])) if cells.get(name) else "" for name in shown)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
 
 
 def _means(

@@ -55,6 +55,13 @@ def test_the_folder_is_small_plain_and_whole():
     assert 8192 <= vocabulary <= 12_288
 
 
+def test_the_card_has_results_beside_baselines_and_an_audit():
+    card = (SHIPPED / "README.md").read_text()
+    for task in ("similarity", "search", "meaning", "anomaly", "subsampling"):
+        assert re.search(rf"### {task}\n\n\| \w+[^|]* \| nano \|.*(MiniLM|TF-IDF)", card), task
+    assert "## What it remembers" in card
+
+
 def test_no_file_names_a_place_on_the_machine_that_made_it():
     for name in ("README.md", "training.json", "manifest.json", "config.json", "modules.json"):
         assert not re.search(r"(?<!\w)/(tmp|home|root|work|data|mnt)/", (SHIPPED / name).read_text())

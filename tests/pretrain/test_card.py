@@ -10,6 +10,7 @@ from logfm.pretrain import pretrain
 from logfm.pretrain.export import Extras, export_checkpoint
 
 RESULTS = """suite,task,data,metric,encoder,condition,direction,value,status,role,data_role
+local,search,linux,mrr,tfidf,,higher,0.123,ok,baseline,choices
 local,search,linux,map,tfidf,,higher,0.7,ok,baseline,choices
 local,search,linux,map,ours,,higher,0.9,ok,encoder,choices
 local,search,linux,map,ours,,higher,0.8,ok,encoder,choices
@@ -20,7 +21,11 @@ local,search,hdfs,map,ours,,higher,0.5,ok,encoder,results
 local,search,spark,map,ours,,higher,0.6,ok,encoder,results
 local,search,spark,map,tfidf,,higher,0.4,ok,baseline,results
 local,similarity,hdfs,pair_auc,ours,,higher,0.95,ok,encoder,results
-local,similarity,hdfs,diff,ours,,higher,0.61,ok,encoder,results
+local,similarity,hdfs,diff,ours,,neither,0.61,ok,encoder,results
+local,transfer,hdfs,precision,ours,,higher,,ok,encoder,results
+local,prevalence,hdfs,f1,ours,"1 %",higher,0.345,ok,encoder,results
+local,prevalence,hdfs,f1,ours,"20 %",higher,0.456,ok,encoder,results
+local,prevalence,hdfs,f1,another,"20 %",higher,1234.5,ok,encoder,results
 local,runtime,hdfs,p50_ms,ours,,lower,1.5,ok,encoder,results
 local,patterns,hdfs,hits,ours,hybrid,higher,3,ok,encoder,results
 """
@@ -73,12 +78,14 @@ def test_results_and_audit_come_from_files(encoder, tmp_path):
     # Of those that were not looked at, and of encoders that have them all.
     assert "| **mean, without *** | 0.550 |  |" in card
     assert "0.123" not in card and "0.234" not in card and "| hdfs, hybrid | 3.000 |" in card
-    assert "| hdfs | 0.950 |" in card and "| diff (higher is better) | ours |" in card
+    assert "| hdfs | 0.950 |" in card and "| diff | ours |" in card
+    assert "| hdfs, 20 % | 0.456 | 1,234 |" in card and "0.345" not in card
     assert "| p50_ms (lower is better) | ours |" in card
     assert "| 4 | 10 | 1.25 | 0.10 |" in card and "1,234 names" in card and "None of them occurs" in card
-    some = Extras(audit=tmp_path / "some.json", name="ours")
+    some = Extras(audit=tmp_path / "some.json", results=tmp_path / "results.csv", name="ours")
     export_checkpoint(encoder, tmp_path / "some", some)
     card = (tmp_path / "some" / "README.md").read_text()
+    assert "1,234" not in card.split("## What it remembers")[0]  # of those asked for, the one of that name
     assert "parts of other names: github, svc." in card and "# ours\n" in card and 'LogEncoder.load("ours")' in card
     again = export_checkpoint(tmp_path / "out", tmp_path / "plain", Extras())
     assert "Results" not in (tmp_path / "plain" / "README.md").read_text() and again.outputs["training.json"]
