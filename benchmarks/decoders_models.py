@@ -23,6 +23,8 @@ SHOTS = 3
 """Examples in the prompt of the few-shot runs."""
 SHOT_TOKENS = 280
 """What an example in the prompt needs: they must not take the place of the case."""
+TRAINING = 2
+"""Another number where training makes something else of the same cases: heads and cells of before are left."""
 RECIPES = {"text": "tram"}
 """Tasks whose recipe has another name."""
 
@@ -76,7 +78,8 @@ class Models:
 
     def _about(self, config: DecoderConfig, tuned: bool = False) -> dict[str, Any]:
         parts = ("decoder", "prompt", "decoding", *(("lora", "training") if tuned else ()))
-        return {name: config.dump()[name] for name in parts} | {"template": digest(asdict(template_of(config)))}
+        found = {name: config.dump()[name] for name in parts} | {"template": digest(asdict(template_of(config)))}
+        return found | ({"version": TRAINING} if tuned else {})
 
 
 def decoders(data: CasesConfig, folder: Path, settings: Sequence[str] = ()) -> Models:

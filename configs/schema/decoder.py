@@ -87,8 +87,8 @@ class DecoderTrainingConfig(Config):
     """Whether a case counts the more the rarer its answer in the first slot is."""
 
     format_weight: float = Field(default=0.1, ge=0)
-    """What those of an answer's tokens count, all together, that are the same in every answer; each slot's labels
-    count 1."""
+    """What those of an answer's tokens count, all together, that are the same in every answer; a slot's labels count 1
+    in the mean over cases, each of their tokens the same."""
 
 
 class PromptConfig(Config):

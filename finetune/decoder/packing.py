@@ -8,8 +8,11 @@ import torch
 
 from logfm.configs.schema.decoder import DecoderTrainingConfig
 from logfm.errors import UserError
-from logfm.finetune.decoder.answers import Case, Grammar
-from logfm.finetune.decoder.prompting import Prompter
+from logfm.finetune.decoder.answers import Case, Grammar, Slot
+from logfm.finetune.decoder.prompting import Prompter, Tokens
+
+Pieces = Sequence[tuple[Tokens, Slot | None]]
+"""An answer's tokens, and the slot that each piece fills, if it fills one."""
 
 # Steps whose cases are sorted by length together.
 _POOL = 8
@@ -44,22 +47,30 @@ class Batch:
 def examples(cases: Sequence[Case], prompter: Prompter, config: DecoderTrainingConfig) -> tuple[list[Example], int]:
     """Tokens of cases with their answers, and how many lost the end of their text.
 
-    What a slot's labels are counts one, however many tokens they have; what is the same in every answer counts
-    `config.format_weight` in all.
+    All tokens that tell a slot's labels count the same, whatever the label: their sum is then the label's likelihood,
+    which decoding under the grammar compares. (One in all for each label would let the tokens of short ones count more,
+    and with them T1059 more than T1059.001.) Over all cases every slot counts alike, what is the same in every answer
+    `config.format_weight` of that, and an average case one. Free text counts as much as a label, however long it is.
 
     Raises:
         UserError: a case has a label that the grammar doesn't know.
     """
     _check(cases, prompter.grammar)
     weights = _weights(cases, prompter.grammar.slots[0].name) if config.balanced else [1.0] * len(cases)
+    whole = len(prompter.grammar.slots) + config.format_weight
+    written = [prompter.pieces(case.answer) for case in cases]
+    labels = _label_tokens(written, weights)
     found, cut = [], 0
-    for case, weight in zip(cases, weights, strict=True):
+    for case, weight, pieces in zip(cases, weights, written, strict=True):
         prompt = prompter.prompt(case)
-        pieces = prompter.pieces(case.answer)
-        fixed = sum(len(piece) for piece, telling in pieces if not telling)
+        fixed = sum(len(piece) for piece, slot in pieces if slot is None)
         shares: list[float] = []
-        for piece, telling in pieces:
-            shares += [weight / len(piece) if telling else weight * config.format_weight / fixed] * len(piece)
+        for piece, slot in pieces:
+            if slot is None:
+                share = config.format_weight / fixed
+            else:
+                share = 1 / (len(piece) if slot.kind == "text" else labels[slot.name])
+            shares += [weight / whole * share] * len(piece)
         answer = [token for piece, _ in pieces for token in piece]
         found.append(Example([*prompt.tokens, *answer], len(prompt.tokens), shares))
         cut += prompt.cut > 0
@@ -120,6 +131,16 @@ def _check(cases: Sequence[Case], grammar: Grammar) -> None:
             strange = [] if slot.kind == "text" else [one for one in case.answer[slot.name] if one not in known]
             if strange:
                 raise UserError(f"a case has the {slot.name} {strange[0]}, which is no label", case.group)
+
+
+def _label_tokens(written: Sequence[Pieces], weights: Sequence[float]) -> dict[str, float]:
+    """For each slot how many tokens tell its labels: the weighted mean over cases."""
+    sums: dict[str, float] = {}
+    for pieces, weight in zip(written, weights, strict=True):
+        for piece, slot in pieces:
+            if slot is not None:
+                sums[slot.name] = sums.get(slot.name, 0.0) + weight * len(piece)
+    return {name: tokens / sum(weights) for name, tokens in sums.items()}
 
 
 def _weights(cases: Sequence[Case], slot: str) -> list[float]:

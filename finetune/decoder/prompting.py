@@ -135,17 +135,17 @@ class Prompter:
         """An answer's tokens with the end, built of the pieces that decoding under the grammar chooses from."""
         return [token for piece, _ in self.pieces(answer) for token in piece]
 
-    def pieces(self, answer: Answer) -> list[tuple[Tokens, bool]]:
-        """An answer's tokens in pieces, and whether a piece says what the answer is or is the same in every answer.
+    def pieces(self, answer: Answer) -> list[tuple[Tokens, Slot | None]]:
+        """An answer's tokens in pieces, and the slot that a piece fills; None where it is the same in every answer.
 
         The token behind the labels belongs to them: it says that no further one and no sub-technique follows.
         """
         slots = self.grammar.slots
         closings = [*(self.opening(place) for place in range(1, len(slots))), [self.end]]
-        found = [(self.opening(0), False)]
+        found: list[tuple[Tokens, Slot | None]] = [(self.opening(0), None)]
         for slot, closing in zip(slots, closings, strict=True):
-            found.append(([*self._filling(slot, answer[slot.name]), *closing[:1]], True))
-            found.append((closing[1:], False))
+            found.append(([*self._filling(slot, answer[slot.name]), *closing[:1]], slot))
+            found.append((closing[1:], None))
         return found
 
     def _filling(self, slot: Slot, labels: Sequence[str]) -> Tokens:

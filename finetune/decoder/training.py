@@ -86,10 +86,11 @@ class Adapting(lightning.LightningModule):
             torch.set_rng_state(self._random)
             self._random = None
         optimizer: Any = self.optimizers()
-        weight = float(sum(batch.weights_N.sum() for batch in step))
+        # Not by the sum of weights: beside long labels a case would count less.
+        cases = sum(len(batch.rows) for batch in step)
         total = 0.0
         for batch in step:
-            loss = self.loss(batch) / weight
+            loss = self.loss(batch) / cases
             self.manual_backward(loss)
             total += float(loss.detach())
         if not math.isfinite(total):

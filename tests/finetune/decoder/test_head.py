@@ -17,12 +17,12 @@ from logfm.configs.base import parse
 from logfm.configs.schema.decoder import BaseModelConfig, DecoderConfig, DecoderTrainingConfig, LoraConfig
 from logfm.errors import UserError
 from logfm.finetune.decoder.adapters import adapt
-from logfm.finetune.decoder.answers import Case
+from logfm.finetune.decoder.answers import Case, Grammar, Slot
 from logfm.finetune.decoder.head import DecoderHead, copy_of, merge
 from logfm.finetune.decoder.models import Base, open_base
 from logfm.finetune.decoder.packing import examples, plan
 from logfm.finetune.decoder.training import Adapting, Steps
-from tests.finetune.decoder.conftest import CHUNKS, TRIAGE, write_base
+from tests.finetune.decoder.conftest import CHUNKS, TECHNIQUES, TRIAGE, write_base
 
 Maker = Callable[[int, int], list[Case]]
 
@@ -137,18 +137,69 @@ def test_the_loss_is_that_of_a_plain_forward_without_padding(base_folder: Path, 
     assert float(found.detach()) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_each_slots_labels_count_one_and_what_is_always_there_little(base_folder: Path, verdicts: Maker) -> None:
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_slots_tokens_count_the_same_whatever_its_label(base_folder: Path, verdicts: Maker, balanced: bool) -> None:
     base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
-    answer = {"threat": ("impact",), "technique": ("T1059",), "severity": ("low",)}
-    (case,) = (replace(one, answer=answer) for one in verdicts(1, 0))
-    prompter = DecoderHead.untuned(_config(base_folder), TRIAGE, (), base).prompter()
-    ((one,), _) = examples([case], prompter, DecoderTrainingConfig(format_weight=0.3))
-    assert sum(one.weights) == pytest.approx(3 + 0.3)
-    assert one.tokens[one.answer :] == prompter.answer(answer)
-    technique = [*prompter.label("T1059", first=True), prompter.opening(2)[0]]
-    place = next(at for at in range(len(one.tokens)) if one.tokens[at : at + len(technique)] == technique)
-    weights = one.weights[place - one.answer :][: len(technique)]
-    assert weights == pytest.approx([1 / len(technique)] * len(technique))
+    grammar = Grammar(
+        (*TRIAGE.slots[:1], Slot("techniques", "set", ("T1003", "T1059", "T1059.001")), *TRIAGE.slots[2:])
+    )
+    sets = (("T1059",), ("T1059.001",), ("T1003", "T1059.001"), ("T1003",))
+    threats = ("impact", "access", "access", "access")
+    answers = [{"threat": (t,), "techniques": s, "severity": ("low",)} for t, s in zip(threats, sets, strict=True)]
+    cases = [replace(case, answer=answer) for case, answer in zip(verdicts(4, 0), answers, strict=True)]
+    prompter = DecoderHead.untuned(_config(base_folder), grammar, (), base).prompter()
+    found, _ = examples(cases, prompter, DecoderTrainingConfig(format_weight=0.3, balanced=balanced))
+    assert sum(sum(one.weights) for one in found) == pytest.approx(len(found))
+    weight = {"impact": 2, "access": 2 / 3} if balanced else {"impact": 1, "access": 1}
+    counted = dict.fromkeys(("threat", "techniques", "severity", None), 0.0)
+    single: dict[str, set[float]] = {}
+    for case, one in zip(cases, found, strict=True):
+        assert one.tokens[one.answer :] == prompter.answer(case.answer)
+        at = 0
+        for piece, slot in prompter.pieces(case.answer):
+            given = one.weights[at : at + len(piece)]
+            at += len(piece)
+            counted[slot and slot.name] += sum(given)
+            if slot is not None:
+                single.setdefault(slot.name, set()).update(
+                    round(share / weight[case.answer["threat"][0]], 9) for share in given
+                )
+    assert {name: len(shares) for name, shares in single.items()} == {"threat": 1, "techniques": 1, "severity": 1}
+    every = len(found) / 3.3
+    expected = {"threat": every, "techniques": every, "severity": every, None: 0.3 * every}
+    assert counted == pytest.approx(expected)
+
+
+def test_free_text_counts_the_same_however_long(base_folder: Path, verdicts: Maker) -> None:
+    base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
+    reasons = ("cmd.exe", "cmd.exe ran a backup of a login")
+    cases = [
+        replace(case, answer={"techniques": ("T1003",), "reason": (reason,)})
+        for case, reason in zip(verdicts(2, 0), reasons, strict=True)
+    ]
+    prompter = DecoderHead.untuned(_config(base_folder), TECHNIQUES, (), base).prompter()
+    short, long = examples(cases, prompter, DecoderTrainingConfig())[0]
+    assert len(short.weights) < len(long.weights)
+    assert sum(short.weights) == pytest.approx(sum(long.weights)) == pytest.approx(1)
+
+
+def test_a_case_counts_the_same_beside_long_labels(base_folder: Path, verdicts: Maker, tmp_path: Path) -> None:
+    """A step's loss is the mean over its cases, not over its tokens."""
+    base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
+    training = {"epochs": 1, "batch": 1}
+    config = _config(base_folder, lora={"rank": 4}, training=training)
+    sets = (("T1003",), ("T1003", "T1059", "T1059.001", "T1105"))
+    cases = [
+        replace(case, answer={"techniques": labels, "reason": ()})
+        for case, labels in zip(verdicts(2, 0), sets, strict=True)
+    ]
+    prompter = DecoderHead.untuned(config, TECHNIQUES, (), base).prompter()
+    given, _ = examples(cases, prompter, config.training)
+    ((first,), _) = Steps(given, config.training, prompter.end, config.seed)
+    assert abs(float(first.weights_N.sum()) - 1) > 0.1
+    wanted = Adapting(adapt(copy_of(base), config.lora, 0), torch.tensor(prompter.prefix), None, config.training, 2)
+    _, figures = DecoderHead.fit(config, TECHNIQUES, cases, (), tmp_path, base)
+    assert figures["losses"][0] == pytest.approx(float(wanted.loss(first).detach()), rel=1e-3)
 
 
 def test_every_case_is_seen_once_an_epoch_within_the_tokens() -> None:
