@@ -13,9 +13,9 @@ layers go to `FOLDER/TASK`.
 
 Decoders learn from `--train-cases` cases at most; fewer than 1,000 are spread over labels and groups. TF-IDF takes part
 with the same cases and with all of train. Validation chooses the settings of what learns from vectors, and thresholds;
-a decoder's settings (`--set training.learning_rate=0.002`) are for whoever runs this to choose, by the worth on
-validation that is printed for every cell and kept in it. Test chooses nothing. Splits are by archive, file, rule,
-report or session.
+a decoder's settings (`--set training.learning_rate=0.001`) are for whoever runs this to choose, by the worth on
+validation that is printed for every cell and kept in it, beside that on 100 training cases. Test chooses nothing.
+Splits are by archive, file, rule, report or session.
 """
 
 import argparse
@@ -46,6 +46,7 @@ from logfm.evaluation.decoders.tables import (
     confusion_tables,
     document,
     layers,
+    learning_markdown,
     markdown,
     merged,
     pooled,
@@ -171,7 +172,8 @@ def _write(
     rivals = [one for one in readings if one[0] != best[0] and one[1] in ("", CONSTRAINED) and "noise" not in one[0]]
     found = versus(results, best, rivals, tactics, RESAMPLES)
     text = [json.dumps(facts, indent=1), markdown(rows, merged([fold.grammar for fold in results.folds]))]
-    (out / "table.md").write_text("\n\n".join([*text, versus_markdown(found)]) + "\n", encoding="utf-8")
+    text += [versus_markdown(found), learning_markdown(results)]
+    (out / "table.md").write_text("\n\n".join(filter(None, text)) + "\n", encoding="utf-8")
     _dump(out / "table.json", {**facts, **document(rows, found)})
     for name, mode in (best, (SVM, "")):
         folds = results.folds_of([name])

@@ -73,7 +73,7 @@ class Decoder:
         if self.calibrated and fold.validation:
             judged = predictor.predict(fold.validation, mode="constrained")
             found[CALIBRATED] = calibrate(fold, judged, constrained)
-            fold.told["validation"] = reached(fold, judged)
+            fold.told["validation"] = reached(fold.grammar, fold.validation, judged)
         return found
 
 
@@ -113,13 +113,13 @@ def calibrate(fold: Fold, validation: Sequence[Predicted], test: Sequence[Predic
     ]
 
 
-def reached(fold: Fold, validation: Sequence[Predicted]) -> dict[str, float]:
-    """What constrained answers are worth on validation, by slot: settings of a training are chosen by it."""
+def reached(grammar: Grammar, cases: Sequence[Case], predicted: Sequence[Predicted]) -> dict[str, float]:
+    """What constrained answers to cases are worth, by slot: settings of a training are chosen by it on validation."""
     found = {}
-    for slot in fold.grammar.slots:
+    for slot in grammar.slots:
         if slot.kind != "text":
-            said = [None if one.answer is None else one.answer[slot.name] for one in validation]
-            found[slot.name] = round(worth(slot, said, [case.answer[slot.name] for case in fold.validation]), 4)
+            said = [None if one.answer is None else one.answer[slot.name] for one in predicted]
+            found[slot.name] = round(worth(slot, said, [case.answer[slot.name] for case in cases]), 4)
     return found
 
 

@@ -188,6 +188,21 @@ def markdown(rows: Sequence[Row], grammar: Grammar) -> str:
     return "\n\n".join(parts)
 
 
+def learning_markdown(results: Results) -> str:
+    """For contestants that tell it what they are worth on training cases and on validation, and their first and last
+    loss; empty where none does. Low on both is underfitted."""
+    lines = ["| learnt | slot | worth on train | on validation | losses, first and last tenth of the steps |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    for (name, fold), cell in results.cells.items():
+        told = cell.figures
+        losses = " → ".join(f"{one:.3f}" for one in told.get("training", {}).get("losses", ())) or "–"
+        for slot, train in told.get("train", {}).items():
+            validation = told.get("validation", {}).get(slot)
+            shown = "–" if validation is None else f"{validation:.3f}"
+            lines.append(f"| {name}, {fold} | {slot} | {train:.3f} | {shown} | {losses} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
 def versus_markdown(found: Sequence[Versus]) -> str:
     """Differences with their tests."""
     lines = ["| ours | rival | figure | difference | p (groups, Holm) | McNemar: only ours / only theirs right | p |",

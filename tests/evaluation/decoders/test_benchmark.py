@@ -57,13 +57,21 @@ def test_a_run_writes_tables_and_goes_on_from_its_cells(tmp_path, monkeypatch):
     decoders.main()
     facts = json.loads((tmp_path / "out" / "chunks" / "table.json").read_text())
     assert 0 < facts["folds"][0]["suspicious test"] < 1
-    assert {"cut", "validation"} == set(facts["cells"]["tuned, chunks 0"])
+    told = facts["cells"]["tuned, chunks 0"]
+    assert {"cut", "validation", "train", "training"} == set(told)
+    assert told["training"]["steps"] == told["training"]["steps_planned"] > 0
+    assert len(told["training"]["losses"]) == 2
+    assert set(told["train"]) == set(told["validation"]) == {"verdict"}
     # These sessions show one attack: train keeps none that test has.
     assert facts["folds"][0]["suspicious train"] == 0
     assert facts["ceiling of exact match"]["verdict"]["ceiling"] == pytest.approx(5 / 6)
     table = (tmp_path / "out" / "chunks" / "table.md").read_text()
     assert "| tuned, constrained |" in table and "| TF-IDF + SVM |" in table
     assert "zero-shot" not in table and "strict" not in table
+    assert "| tuned, chunks 0 | verdict | " in table
     heads = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "heads").rglob("decoder.json")}
+    (cell,) = (path for path in (tmp_path / "out" / "cells").iterdir() if b'"contestant":"tuned"' in path.read_bytes())
+    cell.unlink()
     decoders.main()
+    assert json.loads((tmp_path / "out" / "chunks" / "table.json").read_text())["cells"]["tuned, chunks 0"] == told
     assert heads == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "heads").rglob("decoder.json")}

@@ -6,13 +6,14 @@ import pytest
 from logfm.errors import UserError
 from logfm.evaluation.decoders.contestants import Majority, classical
 from logfm.evaluation.decoders.generating import CALIBRATED, CONSTRAINED, STRICT, TOLERANT, Decoder
-from logfm.evaluation.decoders.guesses import Guess, read_cell
-from logfm.evaluation.decoders.running import cell_key, fold_hash, run
+from logfm.evaluation.decoders.guesses import Cell, Guess, read_cell
+from logfm.evaluation.decoders.running import Results, cell_key, fold_hash, run
 from logfm.evaluation.decoders.tables import (
     ceilings,
     confusion_tables,
     document,
     layers,
+    learning_markdown,
     markdown,
     merged,
     pooled,
@@ -111,6 +112,18 @@ def test_what_a_contestant_reached_on_validation_lies_in_the_cell(tmp_path):
     assert figures["majority"] == {}
     assert results.cells["decoder", split.name].figures == figures["decoder"]
     assert split.told == {}
+
+
+def test_what_was_learnt_stands_beside_validation(tmp_path):
+    def told(name, train):
+        figures = {"train": {"label": train}, "validation": {"label": 0.4}, "training": {"losses": [2.0, 0.5]}}
+        return Cell(name, "1", {}, 0.0, figures if train else {})
+
+    split = fold(named=False)
+    cells = {(name, "1"): told(name, train) for name, train in (("a", 0.55), ("b", 0))}
+    shown = learning_markdown(Results([split], cells))
+    assert shown.splitlines()[2:] == ["| a, 1 | label | 0.550 | 0.400 | 2.000 → 0.500 |"]
+    assert not learning_markdown(Results([split], {}))
 
 
 @dataclass(frozen=True)
