@@ -46,7 +46,7 @@ def task_config(task: str, data: Path, sim: Path | None) -> CasesConfig:
 def kept_cases(config: CasesConfig, seed: int, models: Models | None, folder: Path) -> CaseSet:
     """The cases of a configuration; those of the folder, if they were read before. Delete it when the data changes."""
     counted_by = models.config.decoder.name if models else ""
-    path = folder / f"{digest({'config': config.dump(), 'seed': seed, 'tokens': counted_by, 'version': 2})[:32]}.json"
+    path = folder / f"{digest({'config': config.dump(), 'seed': seed, 'tokens': counted_by, 'version': 3})[:32]}.json"
     if not path.is_file():
         found = cases(config, seed, models.count_tokens if models else None)
         folder.mkdir(parents=True, exist_ok=True)

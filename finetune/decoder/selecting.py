@@ -18,6 +18,8 @@ _LONGEST = 4_096
 """What is looked at of a single value (characters)."""
 _MOST_VALUES = 64
 _DEEPEST = 12
+_LARGEST_JSON = 65_536
+"""A longer string that looks like JSON stays one (characters)."""
 _TELLING = 4
 """A value that stands there already is not written again, if it is not shorter than this (characters)."""
 _GAP = "…"
@@ -88,7 +90,9 @@ def values_of(selected: Selected, clean: Clean) -> tuple[str, list[Value], int]:
 
 
 def flattened(value: Any, name: str = "", depth: int = _DEEPEST) -> Iterator[Value]:
-    """The plain values inside a record, with the path of their keys (`a.b`)."""
+    """The plain values inside a record, with the path of their keys (`a.b`); a string that holds JSON is opened."""
+    if isinstance(value, str) and depth:
+        value = _opened(value)
     if isinstance(value, dict) and depth:
         for key, inner in value.items():
             yield from flattened(inner, f"{name}.{key}" if name else str(key), depth - 1)
@@ -100,6 +104,16 @@ def flattened(value: Any, name: str = "", depth: int = _DEEPEST) -> Iterator[Val
                 yield from flattened(inner, name, depth - 1)
     elif value is not None:
         yield name, _word(value)
+
+
+def _opened(text: str) -> Any:
+    """The object or list that a string holds, as a policy in a request does; any other string as it is."""
+    if text.lstrip()[:1] not in ("{", "[") or len(text) > _LARGEST_JSON:
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
 def shorten(text: str, most: int) -> str:

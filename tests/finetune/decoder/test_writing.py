@@ -126,6 +126,50 @@ def test_parameters_that_are_lists_of_names_and_values_keep_their_names():
     }
 
 
+def test_json_inside_a_string_is_opened():
+    policy = json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "n": None}], "Version": "2012-10-17"})
+    record = {"policy": policy, "list": " [1, true]", "twice": json.dumps({"inner": json.dumps({"deep": "x"})})}
+    assert list(flattened(record)) == [
+        ("policy.Statement.Effect", "Allow"),
+        ("policy.Statement.Action", "*"),
+        ("policy.Version", "2012-10-17"),
+        ("list", "1"),
+        ("list", "true"),
+        ("twice.inner.deep", "x"),
+    ]
+    # Long before its end an unopened policy would be cut: the generic selection keeps 120 characters of a value.
+    long = json.dumps({"statement": [{"note": "n" * 150}, {"effect": "Allow", "action": "iam:PassRole"}]})
+    text = written([event({"policyText": long}, source="thing", host=None, user=None)]).text
+    assert text.endswith("effect=Allow action=iam:PassRole")
+
+
+def test_a_string_that_is_no_small_json_stays_as_it_is():
+    deep, large = "[" * 3_000 + "]" * 3_000, json.dumps(["x" * 70_000])
+    for text in ("{", "[ERROR] disk", "{'a': 1}", '{"a": 1} and more', '["\ud800"]', deep, large):
+        assert list(flattened({"a": text})) == [("a", text)]
+
+
+def test_strings_in_strings_are_opened_to_a_depth_only():
+    value = "x"
+    for _ in range(12):
+        value = json.dumps([value])
+    ((_, found),) = flattened(json.loads(value))
+    assert found == "x"
+    ((_, found),) = flattened({"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": {"j": [[value]]}}}}}}}}}})
+    assert found == value
+
+
+def test_a_policy_that_is_attached_is_written():
+    request = {"roleName": "r", "policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "roleArn": "arn:aws:iam::1"}
+    record = {"eventSource": "iam.amazonaws.com", "eventName": "AttachRolePolicy", "requestParameters": request}
+    policy = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}}]}
+    record |= {"responseElements": {"policyDocument": json.dumps(policy)}}
+    found = written([event(record, source="cloudtrail", host=None, user=None)]).text
+    assert "policyArn=arn:iam::aws:policy/AdministratorAccess" in found
+    assert "roleArn" not in found
+    assert "Effect=Allow AWS=*" in found
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.recursive(
