@@ -120,9 +120,9 @@ class DecodingConfig(Config):
     batch_tokens: int = Field(default=8_192, ge=1)
     """Tokens, padding included, of the cases that are decoded together."""
 
-    threshold: Literal["max_f1", "none"] = "max_f1"
-    """How the second of two labels is chosen under the grammar: by the score with the highest F1 on validation, or
-    where it is the likelier."""
+    threshold: Literal["validation", "none"] = "validation"
+    """How the second of two labels is chosen under the grammar: above the probability with the highest mean of F1 and
+    Matthews' coefficient on validation, or where it is the likelier."""
 
 
 class FoldConfig(Config):

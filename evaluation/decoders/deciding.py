@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logfm.finetune.decoder.answers import Slot
-from logfm.finetune.decoder.scoring import label_figures, ratio, set_figures
+from logfm.finetune.decoder.scoring import best_threshold, label_figures, ratio, set_figures
 
 Floats = NDArray[np.float64]
 _GRID = 60
@@ -124,25 +124,6 @@ def worth(
     two = len(slot.labels) == 2 and attack in slot.labels
     names = ("attack_f1", "mcc") if two else ("accuracy", "f1")
     return float(np.mean([figures[name][0] for name in names]))
-
-
-def best_threshold(scores: Floats, attack: NDArray[np.bool_]) -> tuple[float, float]:
-    """The highest mean of F1 and Matthews' coefficient that a threshold reaches, and the threshold.
-
-    It lies half-way between two scores; above it is attack. F1 alone, where attacks are common, is highest for who
-    calls everything an attack.
-    """
-    values, places = np.unique(scores, return_inverse=True)
-    right = np.bincount(places, weights=attack, minlength=len(values))[::-1].cumsum()
-    called = np.bincount(places, minlength=len(values))[::-1].cumsum().astype(np.float64)
-    attacks, total = float(attack.sum()), float(len(attack))
-    f1 = 2 * right / (called + attacks)
-    spread = np.sqrt(called * (total - called) * attacks * (total - attacks))
-    worth = (f1 + np.nan_to_num(ratio(right * total - called * attacks, spread))) / 2
-    best = int(worth.argmax())
-    lower = len(values) - 2 - best
-    threshold = (values[lower] + values[lower + 1]) / 2 if lower >= 0 else np.nextafter(values[0], -np.inf)
-    return float(worth[best]), float(threshold)
 
 
 def matrix(slot: Slot, scores: Sequence[Mapping[str, float]]) -> Floats:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from logfm.configs.schema.decoder import DecodingConfig
@@ -13,6 +14,7 @@ from logfm.finetune.decoder.answers import Answer, Case, Slot
 from logfm.finetune.decoder.constrained import Decided, choose_one, choose_set, choose_text
 from logfm.finetune.decoder.packing import parts
 from logfm.finetune.decoder.prompting import Prompt, Prompter, Tokens
+from logfm.finetune.decoder.scoring import best_threshold
 from logfm.finetune.decoder.session import Prefix, Session
 
 Mode = Literal["free", "constrained"]
@@ -110,20 +112,12 @@ class Generator:
         return self._banned
 
 
-def best_threshold(predictions: Sequence[Prediction], cases: Sequence[Case], slot: Slot) -> float:
-    """The probability of the second label above which it is chosen, with its highest F1; between two cases' scores."""
+def threshold_of(predictions: Sequence[Prediction], cases: Sequence[Case], slot: Slot) -> float | None:
+    """The probability of the second label above which it is chosen (see `best_threshold`); None where the cases don't
+    have both labels, as nothing can be chosen by them."""
     positive = slot.labels[1]
-    scored = sorted(
-        ((math.exp(one.logprobs[slot.name][positive]), case.answer[slot.name] == (positive,))
-         for one, case in zip(predictions, cases, strict=True)),
-        reverse=True,
-    )  # fmt: skip
-    total = sum(truth for _, truth in scored)
-    best, threshold, right = 0.0, 0.5, 0
-    for number, (score, truth) in enumerate(scored, 1):
-        right += truth
-        below = scored[number][0] if number < len(scored) else 0.0
-        f1 = 2 * right / (number + total) if total else 0.0
-        if f1 > best and below < score:
-            best, threshold = f1, (score + below) / 2
-    return threshold
+    truth = np.array([case.answer[slot.name] == (positive,) for case in cases], dtype=bool)
+    if truth.all() or not truth.any():
+        return None
+    scores = np.array([math.exp(one.logprobs[slot.name][positive]) for one in predictions])
+    return best_threshold(scores, truth)[1]

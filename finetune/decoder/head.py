@@ -14,7 +14,7 @@ from logfm.configs.schema.decoder import DecoderConfig
 from logfm.errors import UserError
 from logfm.extras import require
 from logfm.finetune.decoder.answers import Case, Grammar, Slot
-from logfm.finetune.decoder.generating import Generator, Mode, Prediction, best_threshold
+from logfm.finetune.decoder.generating import Generator, Mode, Prediction, threshold_of
 from logfm.finetune.decoder.models import Base, open_base, tell_template
 from logfm.finetune.decoder.packing import examples
 from logfm.finetune.decoder.prompting import Prompter, Template, choose_shots, read_template, shortened
@@ -95,9 +95,9 @@ class DecoderHead:
         base.model.eval().requires_grad_(False)
         head = replace(start, base=base)
         slot = grammar.slots[0]
-        if validation and slot.kind == "one" and len(slot.labels) == 2 and config.decoding.threshold == "max_f1":
+        if validation and slot.kind == "one" and len(slot.labels) == 2 and config.decoding.threshold == "validation":
             found = head.predict(validation, "constrained")
-            head = replace(head, threshold=best_threshold(found, validation, slot))
+            head = replace(head, threshold=threshold_of(found, validation, slot))
             figures["threshold"] = head.threshold
         head.save(folder)
         return head, figures

@@ -200,6 +200,25 @@ def confusions(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, d
     return table
 
 
+def best_threshold(scores: Floats, attack: NDArray[np.bool_]) -> tuple[float, float]:
+    """The highest mean of F1 and Matthews' coefficient that a threshold reaches, and the threshold.
+
+    It lies half-way between two scores; above it is attack. F1 alone, where attacks are common, is highest for who
+    calls everything an attack.
+    """
+    values, places = np.unique(scores, return_inverse=True)
+    right = np.bincount(places, weights=attack, minlength=len(values))[::-1].cumsum()
+    called = np.bincount(places, minlength=len(values))[::-1].cumsum().astype(np.float64)
+    attacks, total = float(attack.sum()), float(len(attack))
+    f1 = 2 * right / (called + attacks)
+    spread = np.sqrt(called * (total - called) * attacks * (total - attacks))
+    worth = (f1 + np.nan_to_num(ratio(right * total - called * attacks, spread))) / 2
+    best = int(worth.argmax())
+    lower = len(values) - 2 - best
+    threshold = (values[lower] + values[lower + 1]) / 2 if lower >= 0 else np.nextafter(values[0], -np.inf)
+    return float(worth[best]), float(threshold)
+
+
 def ceiling(train: Sequence[Case], test: Sequence[Case], *slots: str) -> float:
     """The share of test cases all of whose labels training has: exact match can't be higher, as sets are composed."""
     known = {slot: {label for case in train for label in case.answer[slot]} for slot in slots}

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, matthews_corrcoef
 
-from logfm.evaluation.decoders.deciding import best_threshold, decide, matrix, offsets_of, worth
+from logfm.evaluation.decoders.deciding import decide, matrix, offsets_of, worth
 from logfm.finetune.decoder.answers import Slot
 
 SET = Slot("t", "set", ("a", "b", "c"))
@@ -36,25 +35,6 @@ def test_with_one_class_in_validation_the_highest_score_decides():
     scores = np.array([[0.9, 0.1], [0.2, 0.8]])
     decision = decide(TWO, scores, [("normal",), ("normal",)])
     assert decision.labels(scores) == [("normal",), ("suspicious",)]
-
-
-def test_the_best_threshold_is_the_best():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=60).round(1)
-    attack = rng.random(60) < 0.3
-    worth, threshold = best_threshold(scores, attack)
-
-    def at(limit):
-        return (f1_score(attack, scores > limit) + matthews_corrcoef(attack, scores > limit)) / 2
-
-    assert worth == pytest.approx(at(threshold))
-    assert worth == pytest.approx(max(at(limit) for limit in [*scores, -99.0]))
-
-
-def test_where_attacks_are_common_not_everything_is_one():
-    attack = np.array([True] * 8 + [False] * 2)
-    scores = np.array([5.0, 5, 5, 5, 5, 1, 1, 2, 2, 1])
-    assert (scores > best_threshold(scores, attack)[1]).sum() == 5
 
 
 def test_a_label_without_a_score_is_never_chosen():

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from logfm.configs.schema.decoder import BaseModelConfig, DecodingConfig
+from logfm.evaluation.decoders.deciding import decide, matrix
 from logfm.finetune.decoder.answers import Case, Grammar, Slot
-from logfm.finetune.decoder.generating import Generator, Prediction, best_threshold
+from logfm.finetune.decoder.generating import Generator, Prediction, threshold_of
 from logfm.finetune.decoder.models import Base, open_base
 from logfm.finetune.decoder.parsing import parse
 from logfm.finetune.decoder.prompting import Prompter, Template
@@ -171,9 +172,10 @@ def test_of_a_large_tree_only_what_can_matter_is_read_and_the_answers_are_the_sa
         assert third.logprobs["techniques"] == pytest.approx(exact, abs=0.05)
 
 
-def test_the_threshold_has_the_highest_f1() -> None:
+def test_a_heads_threshold_is_chosen_as_that_of_any_contestant() -> None:
+    """By F1 and MCC together: by F1 alone all of these would be called suspicious."""
     slot = CHUNKS.slots[0]
-    scores = [(0.9, True), (0.7, True), (0.6, False), (0.4, True), (0.2, False)]
+    scores = [*[(0.9, True)] * 5, (0.4, True), (0.4, False), (0.2, True), (0.2, True), (0.2, False)]
     cases = [
         Case(str(n), "g", "s", "", {}, (str(n),), {"verdict": ("suspicious" if bad else "normal",)})
         for n, (_, bad) in enumerate(scores)
@@ -182,6 +184,10 @@ def test_the_threshold_has_the_highest_f1() -> None:
         Prediction(str(n), "", None, {"verdict": {"suspicious": math.log(p), "normal": math.log(1 - p)}})
         for n, (p, _) in enumerate(scores)
     ]
-    assert best_threshold(found, cases, slot) == pytest.approx(0.3)
+    threshold = threshold_of(found, cases, slot)
+    assert threshold == pytest.approx(0.65)
+    margins = matrix(slot, [one.logprobs["verdict"] for one in found])
+    called = decide(slot, margins, [case.answer["verdict"] for case in cases]).labels(margins)
+    assert [label == ("suspicious",) for label in called] == [p > threshold for p, _ in scores]
     none = [replace(case, answer={"verdict": ("normal",)}) for case in cases]
-    assert best_threshold(found, none, slot) == 0.5
+    assert threshold_of(found, none, slot) is None

@@ -5,6 +5,7 @@ from sklearn import metrics
 from logfm.finetune.decoder.answers import Case, Grammar, Slot
 from logfm.finetune.decoder.scoring import (
     answer_figures,
+    best_threshold,
     ceiling,
     confusions,
     label_figures,
@@ -134,6 +135,25 @@ def test_a_set_can_be_composed_of_the_labels_of_others():
     assert sets_seen(train, test, "t") == 0.5
     assert ceiling(train, test, "t") == 0.75
     assert np.isnan(ceiling(train, [], "t"))
+
+
+def test_the_best_threshold_is_the_best():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=60).round(1)
+    attack = rng.random(60) < 0.3
+    worth, threshold = best_threshold(scores, attack)
+
+    def at(limit):
+        return (metrics.f1_score(attack, scores > limit) + metrics.matthews_corrcoef(attack, scores > limit)) / 2
+
+    assert worth == pytest.approx(at(threshold))
+    assert worth == pytest.approx(max(at(limit) for limit in [*scores, -99.0]))
+
+
+def test_where_attacks_are_common_not_everything_is_one():
+    attack = np.array([True] * 8 + [False] * 2)
+    scores = np.array([5.0, 5, 5, 5, 5, 1, 1, 2, 2, 1])
+    assert (scores > best_threshold(scores, attack)[1]).sum() == 5
 
 
 @pytest.mark.parametrize(
