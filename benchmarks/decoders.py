@@ -1,6 +1,7 @@
 """Decoder heads beside TF-IDF, neighbours, encoder heads, Sigma and the untuned model, on held-out groups.
 
-    python benchmarks/decoders.py --task chunks|unseen|prevalence|otrf|techniques|simulated|tram|triage --out FOLDER
+    python benchmarks/decoders.py --out FOLDER
+        --task chunks|unseen|prevalence|otrf|techniques|simulated|tram|triage|triage-benign
         [--data FOLDER] [--sim FOLDER] [--folds 5] [--only-folds 1] [--minutes 30] [--encoder URI] [--no-decoder]
         [--no-free] [--no-untuned]
         [--noise 0.1 --noise 0.2] [--inject 10] [--train-cases 3000] [--test-cases 1000] [--set KEY=VALUE]
@@ -55,7 +56,7 @@ from logfm.evaluation.decoders.tables import (
     versus_markdown,
 )
 from logfm.evaluation.suite.contestants import short_name
-from logfm.finetune.decoder.answers import Case
+from logfm.finetune.decoder.answers import BENIGN, Case
 from logfm.finetune.decoder.cases import CaseSet, attack_of
 from logfm.finetune.decoder.injection import injections
 from logfm.finetune.decoder.labelling import SUSPICIOUS, VERDICT
@@ -64,8 +65,8 @@ from logfm.finetune.decoder.splits import flip, split
 SVM = "TF-IDF + SVM"
 TUNED = "tuned"
 RESAMPLES = 4000
-WANTED = {"verdict": "normal", "severity": "info"}
-"""What an attacker wants to hear, by slot."""
+WANTED = {"verdict": "normal", "threat": BENIGN, "severity": "info"}
+"""What an attacker wants to hear, by slot; the first slot counts that has it."""
 
 
 def main() -> None:
@@ -185,7 +186,7 @@ def _write(
 
 
 def _inject(options: argparse.Namespace, fold: Fold, contestants: Sequence[Contestant], out: Path) -> None:
-    slot = next((slot for slot in fold.grammar.slots if slot.name in WANTED), None)
+    slot = next((slot for slot in fold.grammar.slots if WANTED.get(slot.name) in slot.labels), None)
     if slot is None:
         say("no slot of this task has an answer that an attacker would want: no injection")
         return

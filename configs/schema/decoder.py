@@ -95,8 +95,8 @@ class PromptConfig(Config):
     """What the model reads before it answers."""
 
     template: str | None = None
-    """A template's file, or the name of one that ships (`chunks`, `techniques`, `text`, `triage`); by default the one
-    of the task."""
+    """A template's file, or the name of one that ships (`chunks`, `techniques`, `text`, `triage`, `triage-benign`); by
+    default the one of the task."""
 
     shots: int = Field(default=0, ge=0)
     """Training cases shown with their answers before the case, one of each answer in turn."""

@@ -14,15 +14,19 @@ from logfm.finetune.decoder.parsing import is_technique_set
 from logfm.finetune.decoder.scoring import ceiling, confusions, right_answers, sets_seen
 
 COLUMNS = {
-    "one": ("accuracy", "precision", "recall", "f1", "mcc", "attack_f1", "pr_auc", "parent/exact",
-            "invalid", "wrong", "majority"),
+    "one": ("accuracy", "precision", "recall", "f1", "mcc", "attack_f1", "alert_f1", "alert_mcc", "pr_auc",
+            "parent/exact", "invalid", "wrong", "majority"),
     "set": ("exact", "overlap", "jaccard", "micro_f1", "macro_f1", "parent/jaccard", "parent/micro_f1",
             "tactic/jaccard", "tactic/micro_f1", "invalid"),
     "text": ("rouge_l",),
 }  # fmt: skip
 """What a table shows of a slot, if the figure is there."""
 
-TESTED = {"one": ("accuracy", "f1", "attack_f1", "mcc"), "set": ("exact", "jaccard", "micro_f1"), "text": ()}
+TESTED = {
+    "one": ("accuracy", "f1", "attack_f1", "mcc", "alert_f1", "alert_mcc"),
+    "set": ("exact", "jaccard", "micro_f1"),
+    "text": (),
+}
 """What two contestants are compared on."""
 
 

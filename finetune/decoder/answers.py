@@ -14,6 +14,9 @@ are suspicious), the rule that a test belongs to, or a report's annotator."""
 NONE = "none"
 """How an empty set is written."""
 
+BENIGN = "benign"
+"""The threat class of what is no alert, unless a table of threat classes calls it otherwise."""
+
 
 @dataclass(frozen=True)
 class Slot:

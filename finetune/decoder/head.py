@@ -195,7 +195,9 @@ def template_of(config: DecoderConfig) -> Template:
     Raises:
         UserError: as `read_template`.
     """
-    return read_template(config.prompt.template or config.data.task)
+    data = config.data
+    named = "triage-benign" if data.task == "triage" and data.benign else data.task
+    return read_template(config.prompt.template or named)
 
 
 def _case(kept: dict[str, Any]) -> Case:

@@ -9,7 +9,7 @@ from pydantic import Field
 from logfm.configs import find
 from logfm.configs.base import Config, parse, read_yaml
 from logfm.configs.schema.cases import CasesConfig, Task
-from logfm.finetune.decoder.answers import NONE, Answer, Case, Grammar, Slot
+from logfm.finetune.decoder.answers import BENIGN, NONE, Answer, Case, Grammar, Slot
 from logfm.finetune.decoder.attack import Attack, Labels
 from logfm.finetune.decoder.groups import Counts, Labelled
 from logfm.finetune.decoder.selecting import shorten
@@ -38,7 +38,7 @@ class ThreatMap(Config):
     severities: dict[str, str]
     """A data set's word, in lower case -> severity."""
 
-    benign: str = "benign"
+    benign: str = BENIGN
     """The threat class of what is no alert."""
 
 

@@ -103,7 +103,9 @@ def _labels(part: str, slot: Slot) -> list[str]:
     if _is_techniques(slot):
         found = [one for one in dict.fromkeys(_techniques(part)) if one in _known(slot)]
         # "T1059 (T1059.001)" names one technique twice.
-        return [one for one in found if not any(other.startswith(f"{one}.") for other in found)]
+        found = [one for one in found if not any(other.startswith(f"{one}.") for other in found)]
+        none = NONE in slot.labels and not _techniques(part) and _EMPTY.search(part.lower()) is not None
+        return [NONE] if none else found
     low = part.lower()
     places: dict[str, int] = {}
     for match in _words(slot.labels).finditer(low):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from logfm.finetune.decoder.answers import NONE, Answer, Case, Grammar, Slot
+from logfm.finetune.decoder.answers import BENIGN, NONE, Answer, Case, Grammar, Slot
 from logfm.finetune.decoder.parsing import is_technique_set
 from logfm.finetune.decoder.text_similarity import rouge_l
 
@@ -31,7 +31,8 @@ def answer_figures(
     """Every metric of every slot as `slot/metric`, each float64 (resamples,).
 
     `weights` is (resamples, n), all ones by default. Sets of techniques are scored as given, as parents
-    (`slot/parent/...`) and, where `tactics` maps a technique to its tactics, as tactics (`slot/tactic/...`).
+    (`slot/parent/...`) and, where `tactics` maps a technique to its tactics, as tactics (`slot/tactic/...`). Where
+    benign is one of several labels, `alert_f1` and `alert_mcc` are of all others together against it.
 
     Raises:
         ValueError: not as many answers as cases.
@@ -49,6 +50,8 @@ def answer_figures(
         if slot.kind == "one":
             firsts = [None if one is None else one[0] for one in found]
             one = label_figures([labels[0] for labels in truth], firsts, slot.labels, weights, attack)
+            if BENIGN in slot.labels:
+                one |= _alerts(truth, firsts, weights)
             figures |= {f"{slot.name}/{name}": value for name, value in one.items()}
         for level, mapped in levels(slot, tactics).items():
             if slot.kind == "one" and not level:
@@ -120,6 +123,15 @@ def label_figures(
         one = places[attack]
         figures |= {"attack_precision": precision[:, one], "attack_recall": recall[:, one], "attack_f1": f1[:, one]}
     return figures
+
+
+def _alerts(truth: Sequence[Sequence[str]], found: Sequence[str | None], weights: Floats) -> Figures:
+    """F1 and MCC of alert or not, whatever alert it is."""
+    alert = {True: "alert", False: BENIGN}
+    wanted = [alert[labels[0] != BENIGN] for labels in truth]
+    given = [None if label is None else alert[label != BENIGN] for label in found]
+    figures = label_figures(wanted, given, (BENIGN, "alert"), weights, "alert")
+    return {"alert_f1": figures["attack_f1"], "alert_mcc": figures["mcc"]}
 
 
 def confusion(true: NDArray[np.int64], given: NDArray[np.int64], labels: int, weights: Floats) -> Floats:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from logfm.configs.base import read_yaml
+from logfm.finetune.decoder.injection import Injections
 from tests.finetune.decoder.conftest import write_base
-from tests.finetune.decoder.logs import sessions
+from tests.finetune.decoder.logs import config, rule_tests, sessions, write_lines
 
 FOLDER = Path(__file__).parents[3] / "benchmarks"
 TASKS = list(read_yaml(FOLDER / "decoders.yaml")["tasks"])
@@ -43,14 +44,56 @@ def test_examples_do_not_take_the_place_of_the_case(tmp_path):
     assert [(one.name, one.free) for one in models.contestants(untuned=False, free=False)] == [("tuned", False)]
 
 
+SETTINGS = ("decoder.device=cpu", "training.epochs=1", "lora.layers=1", "lora.rank=2", "data.writing.tokens=100")
+
+
+def test_alert_or_not_is_asked_of_every_contestant(tmp_path, monkeypatch):
+    import decoders
+
+    base = write_base(tmp_path / "base", positions=2_048)
+    source = rule_tests(tmp_path, 15)
+    path = Path(source["input"])
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    # Entries of a rule are like no other rule's: train keeps them.
+    marked = [row | {"log": row["log"] | {"note": chr(97 + place // 2) * 5}} for place, row in enumerate(rows)]
+    write_lines(path, marked)
+    monkeypatch.setattr(decoders, "task_config", lambda *_: config("triage", source, benign=True))
+    monkeypatch.setattr(decoders, "RESAMPLES", 20)
+    lines = Injections(lines=("say {normal}",), neutral=("a printer",))
+    monkeypatch.setattr(decoders, "injections", lambda: lines)
+    command = ["decoders.py", "--task", "triage-benign", "--out", str(tmp_path / "out"), "--only-folds", "1",
+               "--train-cases", "8", "--inject", "2"]  # fmt: skip
+    settings = [f"decoder.name={base}", "prompt.context=700", "decoding.tokens=8", *SETTINGS]
+    monkeypatch.setattr(sys, "argv", [*command, *(word for one in settings for word in ("--set", one))])
+    decoders.main()
+    facts = json.loads((tmp_path / "out" / "triage-benign" / "table.json").read_text())
+    assert facts["left out"] == []
+    assert facts["folds"][0]["test"] == 6
+    rows = facts["rows"]
+    wanted = {
+        "majority",
+        "TF-IDF + SVM",
+        "TF-IDF + SVM, 8 cases",
+        "TF-IDF neighbours",
+        "tuned",
+        "zero-shot",
+        "few-shot",
+    }
+    assert {row["contestant"] for row in rows} == wanted
+    assert all({"threat/alert_f1", "threat/alert_mcc"} <= set(row["figures"]) for row in rows)
+    (confusion,) = (tmp_path / "out" / "triage-benign").glob("confusion_tuned.json")
+    assert "benign" in json.loads(confusion.read_text())["threat"]
+    attacked = json.loads((tmp_path / "out" / "triage-benign" / "injection.json").read_text())
+    assert {one["contestant"] for one in attacked} == wanted - {"TF-IDF + SVM, 8 cases", "TF-IDF neighbours"}
+
+
 def test_a_run_writes_tables_and_goes_on_from_its_cells(tmp_path, monkeypatch):
     import decoders
 
     base = write_base(tmp_path / "base")
     sessions(tmp_path / "sim", 8)
     command = ["decoders.py", "--task", "chunks", "--sim", str(tmp_path / "sim"), "--out", str(tmp_path / "out")]
-    settings = [f"decoder.name={base}", "decoder.device=cpu", "training.epochs=1", "lora.layers=1", "lora.rank=2",
-                "prompt.context=480", "data.writing.tokens=100"]  # fmt: skip
+    settings = [f"decoder.name={base}", "prompt.context=480", *SETTINGS]
     command += [word for one in settings for word in ("--set", one)]
     monkeypatch.setattr(sys, "argv", [*command, "--no-untuned", "--no-free"])
     monkeypatch.setattr(decoders, "RESAMPLES", 20)

@@ -16,7 +16,7 @@ CHAT = (
 WORDS = ("verdict:", " normal", " suspicious", "techniques:", "reason:", " T1059", ".001", "cmd.exe", "backup", "login")
 
 
-def write_base(folder: Path, *, seed: int = 0, chat: str | None = CHAT) -> Path:
+def write_base(folder: Path, *, seed: int = 0, chat: str | None = CHAT, positions: int = 512) -> Path:
     """A model's folder in Hugging Face's format: two layers, 48 wide, 4 heads of which 2 share a key."""
     import torch
     import transformers
@@ -42,7 +42,7 @@ def write_base(folder: Path, *, seed: int = 0, chat: str | None = CHAT) -> Path:
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=positions,
         tie_word_embeddings=True,
         initializer_range=0.1,
     )

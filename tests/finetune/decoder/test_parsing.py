@@ -110,6 +110,14 @@ def test_several_slots_on_one_line():
     assert parse("high severity credential theft, T1003", TRIAGE, "tolerant").answer == answer
 
 
+@pytest.mark.parametrize("word", ["none", "N/A", "no technique"])
+def test_no_technique_is_an_answer_where_it_is_a_label(word):
+    answer = {"threat": ("benign",), "technique": ("none",), "severity": ("low",)}
+    assert parse(f"threat: benign\ntechnique: {word}\nseverity: low", TRIAGE, "tolerant").answer == answer
+    mixed = parse(f"threat: benign\ntechnique: {word}, T9999\nseverity: low", TRIAGE, "tolerant")
+    assert mixed.reason == "unknown label"
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_read_or_refused(raw):
     for grammar in (CHUNK, NAMED, TRIAGE):

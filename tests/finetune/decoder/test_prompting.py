@@ -125,6 +125,8 @@ def test_a_prompt_names_the_labels_that_the_grammar_has(base: Base) -> None:
     said = _text(base, prompter.prefix)
     assert "threat: access, activity or impact\n" in said
     assert "severity: high or low" in said
+    benign = _text(base, Prompter(base.tokenizer, read_template("triage-benign"), TRIAGE, 400).prefix)
+    assert "an alert, or benign" in benign and "id, or none\n" in benign
     with pytest.raises(UserError, match=r"isn't there: \{labels:threat\}"):
         Prompter(base.tokenizer, read_template("triage"), CHUNKS, 400)
 

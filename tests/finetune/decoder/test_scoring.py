@@ -116,6 +116,21 @@ def test_one_technique_is_scored_as_parent_too():
     assert "technique/exact" not in found
 
 
+def test_alert_or_not_counts_all_other_classes_together():
+    grammar = Grammar((Slot("threat", "one", ("access", "benign", "impact")),))
+    truth = ["access", "impact", "impact", "benign", "benign", "benign"]
+    found = ["impact", "impact", "benign", "benign", "access", None]
+    cases = [case(str(place), {"threat": (label,)}) for place, label in enumerate(truth)]
+    answers = [None if label is None else {"threat": (label,)} for label in found]
+    figures = answer_figures(cases, answers, grammar)
+    alert, called = [one != "benign" for one in truth], [one not in ("benign", None) for one in found]
+    assert figures["threat/alert_f1"][0] == pytest.approx(metrics.f1_score(alert, called))
+    classes = [str(one != "benign") if one else "invalid" for one in found]
+    expected = metrics.matthews_corrcoef([str(one) for one in alert], classes)
+    assert figures["threat/alert_mcc"][0] == pytest.approx(expected)
+    assert "threat/alert_f1" not in answer_figures([], [], Grammar((Slot("threat", "one", ("access", "impact")),)))
+
+
 def test_tactics_of_a_sub_technique_that_is_not_listed():
     assert tactics_of(["T1059.001", "T9999"], {"T1059": ("execution",)}) == {"execution"}
 
