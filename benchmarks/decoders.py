@@ -13,7 +13,8 @@ Cases are read once and kept under `FOLDER/cases`. Tables (Markdown and JSON), c
 layers go to `FOLDER/TASK`.
 
 Decoders learn from `--train-cases` cases at most; fewer than 1,000 are spread over labels and groups. TF-IDF takes part
-with the same cases and with all of train. Validation chooses the settings of what learns from vectors, and thresholds;
+with the same cases and with all of train. Sigma's rules are judged on the test cases that Sigma did not label, in a
+table of their own where it labelled some. Validation chooses the settings of what learns from vectors, and thresholds;
 a decoder's settings (`--set training.learning_rate=0.001`) are for whoever runs this to choose, by the worth on
 validation that is printed for every cell and kept in it, beside that on 100 training cases. Test chooses nothing.
 Splits are by archive, file, rule, report or session.
@@ -22,6 +23,7 @@ Splits are by archive, file, rule, report or session.
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,9 +42,10 @@ from logfm.evaluation.decoders.contestants import classical, encoder_heads
 from logfm.evaluation.decoders.generating import CALIBRATED, CONSTRAINED
 from logfm.evaluation.decoders.guesses import Contestant, Fold
 from logfm.evaluation.decoders.limiting import Limited, Noisy, sampled
-from logfm.evaluation.decoders.rules import SigmaDetector, hits
-from logfm.evaluation.decoders.running import Results, run
+from logfm.evaluation.decoders.rules import SigmaDetector, by_sigma, hits
+from logfm.evaluation.decoders.running import Results, part, run
 from logfm.evaluation.decoders.tables import (
+    cases_of,
     ceilings,
     confusion_tables,
     document,
@@ -64,6 +67,7 @@ from logfm.finetune.decoder.splits import flip, split
 
 SVM = "TF-IDF + SVM"
 TUNED = "tuned"
+NOT_SIGMAS = "not labelled by Sigma"
 RESAMPLES = 4000
 WANTED = {"verdict": "normal", "threat": BENIGN, "severity": "info"}
 """What an attacker wants to hear, by slot; the first slot counts that has it."""
@@ -78,13 +82,14 @@ def main() -> None:
     say(f"{len(found.cases)} cases; {dict(found.counts)}")
     folds = _folds(found, options)
     asked = models.contestants(not options.no_untuned, not options.no_free) if models else ()
-    contestants = _contestants(options, config, folds, asked)
+    contestants = _contestants(options, folds, asked)
     results = run(contestants, folds, options.out / "cells", options.seed, options.minutes)
+    results, rest = _with_sigma(options, config, results)
     tactics = _tactics(config)
     out = options.out / options.task
     out.mkdir(parents=True, exist_ok=True)
     facts = _facts(found, folds, results)
-    _write(out, results, tactics, facts, config.attack.release)
+    _write(out, results, rest, tactics, facts, config.attack.release)
     if options.inject:
         _inject(options, folds[0], contestants, out)
     emit_json({"out": str(out), **facts})
@@ -104,9 +109,7 @@ def _folds(found: CaseSet, options: argparse.Namespace) -> list[Fold]:
     return folds
 
 
-def _contestants(
-    options: argparse.Namespace, config: CasesConfig, folds: Sequence[Fold], models: Sequence[Contestant]
-) -> list[Contestant]:
+def _contestants(options: argparse.Namespace, folds: Sequence[Fold], models: Sequence[Contestant]) -> list[Contestant]:
     found: list[Contestant] = [*classical()]
     svm = found[1]
     limit = partial(Limited, cases=options.train_cases, validation=options.validation_cases)
@@ -114,16 +117,29 @@ def _contestants(
         found.append(limit(svm, suffix=f", {options.train_cases} cases"))
     if options.encoder:
         found += encoder_heads(LogEncoder.load(options.encoder), short_name(options.encoder))
-    if config.task in ("chunks", "techniques") and not any(
-        case.labelled_by == "sigma" or case.source == "sigma" for fold in folds for case in fold.test
-    ):
-        inputs = [name for source in config.sources for name in source.input]
-        found.append(SigmaDetector(partial(_fired, inputs, options.data), {"task": options.task}))
     found += [limit(one) for one in models]
     tuned = [one for one in found if one.name == TUNED]
     for share in options.noise:
         found += [Noisy(one, share, flip) for one in (svm, *tuned)]
     return found
+
+
+def _with_sigma(options: argparse.Namespace, config: CasesConfig, results: Results) -> tuple[Results, Results | None]:
+    """The results with Sigma's rules among the contestants; where Sigma labelled some of the test cases, without them
+    there, but beside all others on the cases that it did not label."""
+    if config.task not in ("chunks", "techniques"):
+        return results, None
+    inputs = [name for source in config.sources for name in source.input]
+    sigma = SigmaDetector(partial(_fired, inputs, options.data), {"task": options.task})
+    labelled = any(by_sigma(case) for fold in results.folds for case in fold.test)
+    judged = part(results, lambda case: not by_sigma(case), NOT_SIGMAS) if labelled else results
+    found = run([sigma], judged.folds, options.out / "cells", options.seed, options.minutes)
+    left_out = [*results.left_out, *found.left_out]
+    if not found.cells:
+        left_out += [] if judged.folds else ["Sigma: it labelled all test cases"]
+        return replace(results, left_out=left_out), None
+    joined = Results(judged.folds, judged.cells | found.cells, left_out)
+    return (replace(results, left_out=left_out), joined) if labelled else (joined, None)
 
 
 def _fired(inputs: Sequence[str], data: Path, asked: Sequence[Case]) -> Mapping[str, Any]:
@@ -164,18 +180,22 @@ def _prevalence(fold: Fold) -> dict[str, float]:
 
 
 def _write(
-    out: Path, results: Results, tactics: Mapping[str, Sequence[str]], facts: Mapping[str, Any], release: str
+    out: Path,
+    results: Results,
+    rest: Results | None,
+    tactics: Mapping[str, Sequence[str]],
+    facts: Mapping[str, Any],
+    release: str,
 ) -> None:
-    rows = table(results, tactics, RESAMPLES)
-    readings = [(row.contestant, row.mode) for row in rows]
-    ours = [one for one in readings if one[0].startswith(TUNED) and one[1] == CALIBRATED][:1]
-    best = ours[0] if ours else (SVM, "")
-    rivals = [one for one in readings if one[0] != best[0] and one[1] in ("", CONSTRAINED) and "noise" not in one[0]]
-    found = versus(results, best, rivals, tactics, RESAMPLES)
-    text = [json.dumps(facts, indent=1), markdown(rows, merged([fold.grammar for fold in results.folds]))]
-    text += [versus_markdown(found), learning_markdown(results)]
+    best, shown, kept = _compared(results, tactics)
+    text = [json.dumps(facts, indent=1), *shown, learning_markdown(results)]
+    if rest is not None:
+        count, whole = len(cases_of(rest.folds)), len(cases_of(results.folds))
+        _, shown, beside = _compared(rest, tactics)
+        text += [f"The {count} of {whole} test cases {NOT_SIGMAS}, on which its rules can be judged, too:", *shown]
+        kept = {**kept, NOT_SIGMAS: beside}
     (out / "table.md").write_text("\n\n".join(filter(None, text)) + "\n", encoding="utf-8")
-    _dump(out / "table.json", {**facts, **document(rows, found)})
+    _dump(out / "table.json", {**facts, **kept})
     for name, mode in (best, (SVM, "")):
         folds = results.folds_of([name])
         guesses = pooled(results, name, mode, folds)
@@ -183,6 +203,20 @@ def _write(
         _dump(out / f"confusion_{plain}.json", confusion_tables(folds, guesses))
         for kind, layer in layers(folds, guesses, name, release).items():
             _dump(out / f"layer_{plain}_{kind}.json", layer)
+
+
+def _compared(
+    results: Results, tactics: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, str], list[str], dict[str, Any]]:
+    """Who stands against the others, and the tables as Markdown and as JSON."""
+    rows = table(results, tactics, RESAMPLES)
+    readings = [(row.contestant, row.mode) for row in rows]
+    ours = [one for one in readings if one[0].startswith(TUNED) and one[1] == CALIBRATED][:1]
+    best = ours[0] if ours else (SVM, "")
+    rivals = [one for one in readings if one[0] != best[0] and one[1] in ("", CONSTRAINED) and "noise" not in one[0]]
+    found = versus(results, best, rivals, tactics, RESAMPLES)
+    shown = [markdown(rows, merged([fold.grammar for fold in results.folds])), versus_markdown(found)]
+    return best, shown, document(rows, found)
 
 
 def _inject(options: argparse.Namespace, fold: Fold, contestants: Sequence[Contestant], out: Path) -> None:

@@ -82,13 +82,18 @@ class SigmaDetector:
                 for answer, one in zip(answers, parts[1], strict=True):
                     answer[slot.name] = named(slot, one.techniques)
             elif slot.kind == "one" and "suspicious" in slot.labels and len(slot.labels) == 2:
-                levels = [np.array([_margins(slot, one) for one in part]) for part in parts]
+                levels = [np.array([_margins(slot, one) for one in part]).reshape(-1, 2) for part in parts]
                 decision = decide(slot, levels[0], [case.answer[slot.name] for case in fold.validation])
                 for place, labels in enumerate(decision.labels(levels[1])):
                     answers[place][slot.name] = labels
                     scores[place][slot.name] = dict(zip(slot.labels, levels[1][place].tolist(), strict=True))
         complete = zip((case.case_id for case in fold.test), with_reasons(fold, answers), scores, strict=True)
         return {"": [Guess(case_id, answer, scores=one) for case_id, answer, one in complete]}
+
+
+def by_sigma(case: Case) -> bool:
+    """Whether a case's labels come from Sigma's rules, which says nothing of rules that are judged by them."""
+    return case.labelled_by == "sigma" or case.source == "sigma"
 
 
 def named(slot: Slot, techniques: Iterable[str]) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Contestants on folds, a cell each: kept when it is done, so that a run that was stopped goes on where it was."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 from logfm.artifacts import digest
@@ -58,6 +59,32 @@ def run(
                 continue
             cells[one.name, fold.name] = replace(cell, contestant=one.name, fold=fold.name)
     return Results(folds, cells, left_out)
+
+
+def part(results: Results, wanted: Callable[[Case], bool], name: str) -> Results:
+    """The same results on those of the validation and test cases that are wanted, in folds with `name` behind theirs.
+
+    Nobody answers again, and folds without such a test case are left out. Validation is for who joins.
+    """
+    folds: list[Fold] = []
+    cells: dict[tuple[str, str], Cell] = {}
+    for fold in results.folds:
+        kept = [wanted(case) for case in fold.test]
+        if not any(kept):
+            continue
+        cut = replace(
+            fold,
+            name=f"{fold.name}, {name}",
+            validation=tuple(filter(wanted, fold.validation)),
+            test=tuple(compress(fold.test, kept)),
+            told={},
+        )
+        folds.append(cut)
+        for (contestant, place), cell in results.cells.items():
+            if place == fold.name:
+                guesses = {mode: list(compress(found, kept)) for mode, found in cell.guesses.items()}
+                cells[contestant, cut.name] = replace(cell, fold=cut.name, guesses=guesses)
+    return Results(folds, cells)
 
 
 def measure(one: Contestant, fold: Fold, seed: int, path: Path) -> Cell:

@@ -1,13 +1,19 @@
 """The benchmark of decoders: its tasks are valid, its few-shot runs have room, and a run writes its tables."""
 
+import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from logfm.configs.base import read_yaml
+from logfm.evaluation.decoders.contestants import classical
+from logfm.evaluation.decoders.rules import Fired
+from logfm.evaluation.decoders.running import run
 from logfm.finetune.decoder.injection import Injections
+from tests.evaluation.decoders.samples import fold
 from tests.finetune.decoder.conftest import write_base
 from tests.finetune.decoder.logs import config, rule_tests, sessions, write_lines
 
@@ -85,6 +91,44 @@ def test_alert_or_not_is_asked_of_every_contestant(tmp_path, monkeypatch):
     assert "benign" in json.loads(confusion.read_text())["threat"]
     attacked = json.loads((tmp_path / "out" / "triage-benign" / "injection.json").read_text())
     assert {one["contestant"] for one in attacked} == wanted - {"TF-IDF + SVM, 8 cases", "TF-IDF neighbours"}
+
+
+@pytest.mark.parametrize("share", ["none", "some", "all"])
+def test_sigma_is_judged_where_it_did_not_label(tmp_path, monkeypatch, share):
+    import decoders
+
+    split = fold()
+    given = {"none": 0, "some": 30, "all": 50}[share]
+
+    def told(case, place, count):
+        return replace(case, event_ids=(case.case_id,), labelled_by="sigma" if place < count else "capture")
+
+    test = tuple(told(case, place, given) for place, case in enumerate(split.test))
+    validation = tuple(told(case, place, given and 40) for place, case in enumerate(split.validation))
+    split = replace(split, validation=validation, test=test)
+    asked = []
+
+    def fired(inputs, data, cases):
+        asked.extend(cases)
+        return {case.case_id: Fired(3, frozenset(case.answer["techniques"])) for case in cases}
+
+    monkeypatch.setattr(decoders, "_fired", fired)
+    monkeypatch.setattr(decoders, "RESAMPLES", 20)
+    options = argparse.Namespace(data=tmp_path, out=tmp_path, seed=0, minutes=None, task="techniques")
+    cases = config("techniques", {"kind": "simulated", "name": "s", "input": "x"})
+    whole, rest = decoders._with_sigma(options, cases, run(classical(), [split], tmp_path))
+    decoders._write(tmp_path, whole, rest, {}, {}, "18")
+    first, *second = (tmp_path / "table.md").read_text().split("The 20 of 50 test cases not labelled by Sigma")
+    kept = json.loads((tmp_path / "table.json").read_text())
+    assert not any(case.labelled_by == "sigma" for case in asked)
+    assert ("| Sigma |" in first, len(asked), len(second)) == {
+        "none": (True, 90, 0), "some": (False, 20, 1), "all": (False, 0, 0)}[share]  # fmt: skip
+    assert whole.left_out == (["Sigma: it labelled all test cases"] if share == "all" else [])
+    if share == "some":
+        assert "| Sigma | 1 | 1.000" in second[0] and "| TF-IDF + SVM | 1 |" in second[0]
+        assert {row["cases"] for row in kept[decoders.NOT_SIGMAS]["rows"]} == {20}
+    assert {row["cases"] for row in kept["rows"]} == {50}
+    assert decoders._with_sigma(options, config("text", cases.sources[0].model_dump()), whole) == (whole, None)
 
 
 def test_a_run_writes_tables_and_goes_on_from_its_cells(tmp_path, monkeypatch):

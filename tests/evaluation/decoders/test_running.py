@@ -7,7 +7,7 @@ from logfm.errors import UserError
 from logfm.evaluation.decoders.contestants import Majority, classical
 from logfm.evaluation.decoders.generating import CALIBRATED, CONSTRAINED, STRICT, TOLERANT, Decoder
 from logfm.evaluation.decoders.guesses import Cell, Guess, read_cell
-from logfm.evaluation.decoders.running import Results, cell_key, fold_hash, run
+from logfm.evaluation.decoders.running import Results, cell_key, fold_hash, part, run
 from logfm.evaluation.decoders.tables import (
     ceilings,
     confusion_tables,
@@ -112,6 +112,23 @@ def test_what_a_contestant_reached_on_validation_lies_in_the_cell(tmp_path):
     assert figures["majority"] == {}
     assert results.cells["decoder", split.name].figures == figures["decoder"]
     assert split.told == {}
+
+
+def test_a_part_of_the_results_is_that_of_the_wanted_cases(tmp_path):
+    folds = [fold(name="1"), fold(name="2", seed=1)]
+    results = run(classical(), folds, tmp_path)
+    wanted = {case.case_id for case in (*folds[0].validation, *folds[0].test) if "T1047" in case.answer["techniques"]}
+    found = part(results, lambda case: case.case_id in wanted, "with T1047")
+    (cut,) = found.folds
+    assert (cut.name, {case.case_id for case in (*cut.validation, *cut.test)}) == ("1, with T1047", wanted)
+    assert cut.train == folds[0].train
+    assert len(cut.test) < 50
+    for (name, place), cell in found.cells.items():
+        assert place == cell.fold == cut.name
+        before = {guess.case_id: guess for guess in results.cells[name, "1"].guesses[""]}
+        assert cell.guesses[""] == [before[case.case_id] for case in cut.test]
+    assert {name for name, _ in found.cells} == {one.name for one in classical()}
+    assert {row.cases for row in table(found, TACTICS, resamples=20)} == {len(cut.test)}
 
 
 def test_what_was_learnt_stands_beside_validation(tmp_path):
