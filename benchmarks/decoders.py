@@ -46,6 +46,7 @@ from logfm.evaluation.decoders.rules import SigmaDetector, by_sigma, hits
 from logfm.evaluation.decoders.running import Results, part, run
 from logfm.evaluation.decoders.tables import (
     cases_of,
+    ceiling_row,
     ceilings,
     confusion_tables,
     document,
@@ -215,6 +216,7 @@ def _compared(
     best = ours[0] if ours else (SVM, "")
     rivals = [one for one in readings if one[0] != best[0] and one[1] in ("", CONSTRAINED) and "noise" not in one[0]]
     found = versus(results, best, rivals, tactics, RESAMPLES)
+    rows.append(ceiling_row(results.folds, RESAMPLES))
     shown = [markdown(rows, merged([fold.grammar for fold in results.folds])), versus_markdown(found)]
     return best, shown, document(rows, found)
 

@@ -22,6 +22,10 @@ COLUMNS = {
 }  # fmt: skip
 """What a table shows of a slot, if the figure is there."""
 
+CEILINGS = {"one": ("accuracy",), "set": ("exact", "overlap", "jaccard", "micro_f1"), "text": ()}
+"""What nobody who learns from train can be better at than who knows the truth and has the labels of train alone. Means
+over labels and coarser levels have no such bound: a sub-technique that train lacks may be met by its sibling."""
+
 TESTED = {
     "one": ("accuracy", "f1", "attack_f1", "mcc", "alert_f1", "alert_mcc"),
     "set": ("exact", "jaccard", "micro_f1"),
@@ -94,6 +98,25 @@ def table(results: Results, tactics: Mapping[str, Sequence[str]], resamples: int
             seconds = sum(cell.seconds for cell in cells)
             rows.append(Row(name, mode, len(folds), len(judge.cases), groups, figures, seconds))
     return rows
+
+
+def ceiling_row(folds: Sequence[Fold], resamples: int = 1000) -> Row:
+    """The truth as far as its labels occur in their fold's train: who learns from it can't be better."""
+    guesses = []
+    for fold in folds:
+        known = {slot.name: {label for case in fold.train for label in case.answer[slot.name]} for slot in
+                 fold.grammar.slots}  # fmt: skip
+        for case in fold.test:
+            answer = {}
+            for slot in fold.grammar.slots:
+                met = tuple(label for label in case.answer[slot.name] if label in known[slot.name])
+                # Where one label has to be given, any other is as wrong.
+                answer[slot.name] = met or ((min(known[slot.name]),) if slot.kind == "one" else ())
+            guesses.append(Guess(case.case_id, answer))
+    judge = judge_of(folds, {}, resamples)
+    wanted = {f"{slot.name}/{name}" for slot in judge.grammar.slots for name in CEILINGS[slot.kind]}
+    figures = {name: one for name, one in judge.figures(guesses).items() if name in wanted}
+    return Row("ceiling", "", len(folds), len(judge.cases), judge.draws.shape[1], figures, 0.0)
 
 
 def versus(

@@ -9,6 +9,7 @@ from logfm.evaluation.decoders.generating import CALIBRATED, CONSTRAINED, STRICT
 from logfm.evaluation.decoders.guesses import Cell, Guess, read_cell
 from logfm.evaluation.decoders.running import Results, cell_key, fold_hash, part, run
 from logfm.evaluation.decoders.tables import (
+    ceiling_row,
     ceilings,
     confusion_tables,
     document,
@@ -203,6 +204,30 @@ def test_tables_over_folds(tmp_path):
     assert whole["versus"][0]["mcnemar"]["p"] < 0.01
     found = ceilings(folds)
     assert 0.8 < found["techniques"]["seen"] <= found["techniques"]["ceiling"] == 1
+
+
+def test_the_ceiling_is_a_row(tmp_path):
+    split = fold()
+    split = replace(split, train=tuple(case for case in split.train if "T1105" not in case.answer["techniques"]))
+    row = ceiling_row([split], resamples=50)
+    figures = {name: one.value for name, one in row.figures.items()}
+    assert figures["techniques/exact"] == pytest.approx(ceilings([split])["techniques"]["ceiling"])
+    truth = [case.answer["techniques"] for case in split.test]
+    met = [1 - ("T1105" in one) / len(one) for one in truth]
+    assert figures["techniques/jaccard"] == pytest.approx(sum(met) / len(met))
+    assert figures["techniques/exact"] < figures["techniques/jaccard"] < 1
+    for one in table(run(classical(), [split], tmp_path), TACTICS, resamples=20):
+        assert all(one.figures[name].value <= value for name, value in figures.items())
+    shown = markdown([row], split.grammar)
+    assert f"| ceiling | 1 | {figures['techniques/exact']:.3f} [" in shown
+
+
+def test_a_label_that_train_lacks_lowers_the_ceiling():
+    split = fold(named=False)
+    one = replace(split, train=tuple(case for case in split.train if case.answer["label"] == ("normal",)))
+    share = sum(case.answer["label"] == ("normal",) for case in split.test) / 50
+    found = {name: estimate.value for name, estimate in ceiling_row([one], 20).figures.items()}
+    assert found == pytest.approx({"label/accuracy": share})
 
 
 def test_confusions_and_layers(tmp_path):
