@@ -1,4 +1,4 @@
-"""A small random language model of the Llama kind with a tokenizer, and cases that it can learn."""
+"""A small random language model, Llama by default, with a tokenizer, and cases that it can learn."""
 
 import json
 from collections.abc import Callable
@@ -16,8 +16,10 @@ CHAT = (
 WORDS = ("verdict:", " normal", " suspicious", "techniques:", "reason:", " T1059", ".001", "cmd.exe", "backup", "login")
 
 
-def write_base(folder: Path, *, seed: int = 0, chat: str | None = CHAT, positions: int = 512) -> Path:
-    """A model's folder in Hugging Face's format: two layers, 48 wide, 4 heads of which 2 share a key."""
+def write_base(
+    folder: Path, *, seed: int = 0, chat: str | None = CHAT, positions: int = 512, kind: str = "Llama"
+) -> Path:
+    """A model's folder in Hugging Face's format: three layers, 48 wide, 4 heads of which 2 share a key."""
     import torch
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -35,7 +37,7 @@ def write_base(folder: Path, *, seed: int = 0, chat: str | None = CHAT, position
     fast.chat_template = chat
     fast.save_pretrained(folder)
     torch.manual_seed(seed)
-    config = transformers.LlamaConfig(
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=len(fast),
         hidden_size=48,
         intermediate_size=96,
@@ -45,9 +47,15 @@ def write_base(folder: Path, *, seed: int = 0, chat: str | None = CHAT, position
         max_position_embeddings=positions,
         tie_word_embeddings=True,
         initializer_range=0.1,
+        pad_token_id=None,
     )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder, safe_serialization=True)
-    assert json.loads((folder / "config.json").read_text())["model_type"] == "llama"
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    with torch.no_grad():
+        for name, one in model.named_parameters():
+            if name.endswith("bias"):  # they begin at zero, where one that is forgotten shows nowhere
+                one.normal_(std=0.1)
+    model.save_pretrained(folder, safe_serialization=True)
+    assert json.loads((folder / "config.json").read_text())["model_type"] == kind.lower()
     return folder
 
 
