@@ -101,22 +101,42 @@ def test_an_adapter_for_another_base_is_refused(trained: tuple[Path, DecoderHead
 
 
 def test_frozen_layers_computed_once_give_the_same_training(base_folder: Path, verdicts: Maker, tmp_path: Path) -> None:
-    """The loss with cached states equals that of the whole model, and only the upper layers have adapters."""
+    """States in two parts equal those of the whole model, and only the upper layers have adapters."""
     base = open_base(BaseModelConfig(name=str(base_folder), dtype="float32", device="cpu"))
     config = _config(base_folder, lora={"rank": 4, "layers": 1})
     prompter = DecoderHead.untuned(config, CHUNKS, (), base).prompter()
     given, _ = examples(verdicts(8, 4), prompter, config.training)
     model = adapt(copy_of(base), config.lora, 0)
     from logfm.finetune.decoder.frozen import FrozenStates
+    from logfm.finetune.decoder.stack import Stack
     from logfm.finetune.decoder.training import frozen_layers
 
     assert frozen_layers(model) == 2
+    with torch.no_grad():
+        for name, one in model.named_parameters():
+            if "lora_B" in name:  # begins at zero, where the adapter does nothing
+                one.normal_(std=0.1)
     (step,) = list(Steps(given, DecoderTrainingConfig(epochs=1, batch=8, tokens=4_000), prompter.end, 0))
     prefix = torch.tensor(prompter.prefix)
-    states = FrozenStates(model.get_base_model(), 2, prefix, given, 300, prompter.end, tmp_path / "states")
-    whole = Adapting(model, prefix, None, config.training, 1).loss(step[0])
-    upper = Adapting(model, prefix, states, config.training, 1).loss(step[0])
-    assert float(upper.detach()) == pytest.approx(float(whole.detach()), rel=0.02)  # the states are kept in bfloat16
+    (batch,) = step
+    inner = model.get_base_model()
+    states = FrozenStates(inner, 2, prefix, given, 300, prompter.end, tmp_path / "states")
+    with torch.no_grad():
+        plain = inner.model(torch.cat([prefix.expand(len(batch.rows), -1), batch.tokens_BL], 1)).last_hidden_state
+        begun, below = Stack(inner, 0, 2).states(prefix, batch.tokens_BL)
+        _, found = Stack(inner, 2).states(begun, below)
+        # What is kept is that, in bfloat16: eight bits of a number.
+        torch.testing.assert_close(states.prefix.float(), begun, rtol=2**-8, atol=1e-6)
+        for place, length in enumerate(batch.lengths):
+            texts = (one[place, :length] for one in (found, plain[:, len(prefix) :]))
+            torch.testing.assert_close(*texts, rtol=1e-4, atol=1e-5)
+            kept = states.take(batch)[place, :length].float()
+            torch.testing.assert_close(kept, below[place, :length], rtol=2**-7, atol=1e-4)
+        whole = Adapting(model, prefix, None, config.training, 1).loss(batch)
+        states.prefix = begun
+        states.states = torch.cat([below[batch.rows.index(row), : states.lengths[row]] for row in range(len(given))])
+        upper = Adapting(model, prefix, states, config.training, 1).loss(batch)
+    assert float(upper) == pytest.approx(float(whole), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["Llama", "Qwen2", "Phi3"])
