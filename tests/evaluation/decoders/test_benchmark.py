@@ -53,6 +53,7 @@ def test_examples_do_not_take_the_place_of_the_case(tmp_path):
 SETTINGS = ("decoder.device=cpu", "training.epochs=1", "lora.layers=1", "lora.rank=2", "data.writing.tokens=100")
 
 
+@pytest.mark.slow
 def test_alert_or_not_is_asked_of_every_contestant(tmp_path, monkeypatch):
     import decoders
 
