@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from logfm.configs.schema.finetune import LastLayerConfig
 from logfm.embeddings.encoder import LogEncoder
@@ -105,11 +106,30 @@ class LastLayerNetwork(nn.Module):
     def vectors(self, prepared: Frozen, texts: Rows) -> torch.Tensor:
         """The mean over the tokens of some texts (numbers in ascending order) behind the last layer, float32 (B, D)."""
         chosen = np.flatnonzero(np.isin(prepared.owners, texts))
-        starts, lengths = prepared.starts[chosen], (prepared.stops - prepared.starts)[chosen]
+        lengths = (prepared.stops - prepared.starts)[chosen]
+        order = np.argsort(lengths, kind="stable")
+        parts = list(cut_by_tokens(order, lengths[order], self.stem.tokens_per_batch))
+        sums = []
+        for rows in parts:
+            # One part's states at a time, in the backward pass too, where they are computed again: a step on long
+            # texts would take many gigabytes.
+            recompute = len(parts) > 1 and torch.is_grad_enabled()
+            one = chosen[rows]
+            sums.append(
+                checkpoint(self._sums, prepared, one, use_reentrant=False) if recompute else self._sums(prepared, one)
+            )
+        piece_text = np.searchsorted(texts, prepared.owners[chosen[np.concatenate(parts)]])
+        text_P = torch.from_numpy(piece_text).to(self.stem.device)
+        sums_PD = torch.cat(sums)
+        sums_BD = sums_PD.new_zeros(len(texts), sums_PD.shape[1]).index_add(0, text_P, sums_PD)
+        tokens = np.bincount(np.searchsorted(texts, prepared.owners[chosen]), weights=lengths, minlength=len(texts))
+        return sums_BD / torch.from_numpy(tokens).to(sums_BD).unsqueeze(1)
+
+    def _sums(self, prepared: Frozen, pieces: Rows) -> torch.Tensor:
+        """Sums over the tokens of pieces behind the last layer, float32 (pieces, D)."""
+        starts, lengths = prepared.starts[pieces], (prepared.stops - prepared.starts)[pieces]
         places = np.concatenate([np.arange(start, start + size) for start, size in zip(starts, lengths, strict=True)])
         x_TD = torch.from_numpy(np.asarray(prepared.states[places])).to(self.stem.device)
         states_TD = self.stem.last(x_TD, lengths.tolist())
-        piece_text = np.searchsorted(texts, prepared.owners[chosen])
-        text_T = torch.from_numpy(np.repeat(piece_text, lengths)).to(self.stem.device)
-        sums_BD = states_TD.new_zeros(len(texts), states_TD.shape[1]).index_add(0, text_T, states_TD)
-        return sums_BD / torch.bincount(text_T, minlength=len(texts)).unsqueeze(1)
+        piece_T = torch.from_numpy(np.repeat(np.arange(len(pieces)), lengths)).to(self.stem.device)
+        return states_TD.new_zeros(len(pieces), states_TD.shape[1]).index_add(0, piece_T, states_TD)

@@ -22,6 +22,8 @@ from logfm.pretrain.forward import layer_states, one_layer
 from logfm.pretrain.packing import Packed, pack
 
 Ids = list[Rows]
+_TOKENS = 4096
+"""Tokens that go through a layer of the transformers library at once."""
 
 
 class Stem(Protocol):
@@ -112,7 +114,8 @@ class ForeignStem:
         self.layer: nn.Module = deepcopy(layers[-1])
         self._tail.encoder.layer = nn.ModuleList([self.layer])
         self._tail.embeddings = _Given()
-        self.dim, self.tokens_per_batch = backend.dim, backend.config.tokens_per_batch
+        # Attention of these models holds a matrix a head for every text, and several for the backward pass.
+        self.dim, self.tokens_per_batch = backend.dim, min(backend.config.tokens_per_batch, _TOKENS)
         self.device = next(self._model.parameters()).device
 
     def tokens(self, texts: list[str]) -> tuple[Rows, Ids]:

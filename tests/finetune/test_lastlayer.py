@@ -73,6 +73,22 @@ def test_memory_and_disk_give_the_same(ours, sequences):
     assert np.array_equal(*scores)
 
 
+def test_a_step_in_parts_gives_the_gradients_of_one(ours, sequences):
+    """What is computed at once has a bound in tokens; what parts lose is computed again in the backward pass."""
+    grads = []
+    for tokens in (1 << 20, 40):
+        torch.manual_seed(3)
+        network = LastLayerNetwork(LastLayerConfig(most_events=3, dropout=0.0), 2, ours)
+        network.stem.tokens_per_batch = tokens
+        prepared = network.prepare(sequences)
+        logits = network(prepared, np.arange(24))
+        torch.nn.functional.cross_entropy(logits, torch.from_numpy(LABELS).long()).backward()
+        grads.append({name: one.grad for name, one in network.named_parameters() if one.grad is not None})
+    assert len(grads[0]) > 10 and grads[0].keys() == grads[1].keys()
+    for name, one in grads[0].items():
+        torch.testing.assert_close(grads[1][name], one, atol=1e-6, rtol=1e-4)
+
+
 @pytest.fixture(params=["deberta", "bert", "roberta", "mpnet", "sentence"])
 def foreign(request, encoder_folder, minilm_folder, tmp_path):
     """Models of the transformers library with random weights (the first is ours, read by their code), and MiniLM."""
