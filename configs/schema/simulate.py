@@ -1,5 +1,6 @@
 """Configuration of the simulator: one span of a company's telemetry, or a set of sessions, with how many attacks."""
 
+import math
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
@@ -10,6 +11,7 @@ EVENTS_PER_ATTACK = 200
 EVENTS_PER_MINUTE = 132
 LEAST_EVENTS = 200
 EVENTS_PER_HOST = 15
+USUAL_ATTACKS, USUAL_PREVALENCE = 70, 0.08
 
 
 class SimulateConfig(Config):
@@ -59,8 +61,8 @@ class SessionsConfig(Config):
     sessions: int = Field(default=870, ge=1, le=100_000)
     """Sessions to make."""
 
-    attacks: int = Field(default=70, ge=0)
-    """Sessions that hold an attack; the scenarios take turns."""
+    attacks: int | None = Field(default=None, ge=0)
+    """Sessions that hold an attack; the scenarios take turns. By default 8 % of them, at most 70."""
 
     prevalence: float | None = Field(default=None, ge=0, le=1)
     """The part of the sessions that holds an attack; takes the place of `attacks`."""
@@ -71,8 +73,8 @@ class SessionsConfig(Config):
     spread: float = Field(default=0.0, ge=0, le=2)
     """Standard deviation of the logarithm of the sessions' lengths; 0 makes all of one length."""
 
-    events: int = Field(default=20 * EVENTS_PER_MINUTE, ge=LEAST_EVENTS, le=1_000_000)
-    """Events of a session of `minutes` (mean, about); the events of an attack are among them."""
+    events: int | None = Field(default=None, ge=LEAST_EVENTS, le=1_000_000)
+    """Events of a session of `minutes` (mean, about), 132 a minute by default; those of an attack are among them."""
 
     scenarios: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Names of the scenarios to take; all by default."""
@@ -103,7 +105,15 @@ class SessionsConfig(Config):
     @property
     def attack_sessions(self) -> int:
         """Sessions that hold an attack."""
-        return self.attacks if self.prevalence is None else round(self.prevalence * self.sessions)
+        if self.prevalence is not None:
+            return round(self.prevalence * self.sessions)
+        few = min(USUAL_ATTACKS, math.ceil(USUAL_PREVALENCE * self.sessions))
+        return few if self.attacks is None else self.attacks
+
+    @property
+    def session_events(self) -> int:
+        """Events of a session of `minutes` (mean, about)."""
+        return round(EVENTS_PER_MINUTE * self.minutes) if self.events is None else self.events
 
     @model_validator(mode="after")
     def _possible(self) -> "SessionsConfig":

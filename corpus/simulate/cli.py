@@ -13,10 +13,11 @@ def simulate_command(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     events: Annotated[
         int | None,
-        typer.Option("--events", help="Events, about; of each session. [default: 20000; 2640]"),
+        typer.Option("--events", help="Events, about; of each session. [default: 20000; 132 a minute]"),
     ] = None,
     attacks: Annotated[
-        int | None, typer.Option("--attack", help="Attack runs, or sessions with an attack. [default: 1; 70]")
+        int | None,
+        typer.Option("--attack", help="Attack runs, or sessions with an attack. [default: 1; 8 %, at most 70]"),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed. [default: 0]")] = None,
     scenario: Annotated[

@@ -71,7 +71,7 @@ def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) ->
         share = (start - first) / (config.days * _DAY)
         user = rng.choice([one for one in sides[split] if staff.there(one.name, share)] or sides[split])
         length = (end - start) / (config.minutes * 60 * SECOND)
-        events = max(LEAST_EVENTS // 4, round(config.events * length * rng.lognormvariate(-0.02, 0.2)))
+        events = max(LEAST_EVENTS // 4, round(config.session_events * length * rng.lognormvariate(-0.02, 0.2)))
         found.append(Session(number, user.name, user.host, start, end, events, split, attacks.get(number),
                              like[number], share))  # fmt: skip
     return found

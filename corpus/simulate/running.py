@@ -12,13 +12,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logfm.artifacts import Manifest, digest, finished, produce, read_manifest, stage_key
+from logfm.artifacts import Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.simulate import SimulateConfig
 from logfm.corpus.events import event_id
 from logfm.corpus.simulate.playing import SECOND
 from logfm.corpus.simulate.records import DNS, FILES, Record, dns_header, moment
 from logfm.corpus.simulate.scheduling import Activity, play, schedule, span
-from logfm.corpus.simulate.templates import Routine, Scenario, load_routines, load_scenarios
+from logfm.corpus.simulate.templates import HERE, Routine, Scenario, load_routines, load_scenarios
 from logfm.corpus.simulate.world import World, make_world, stream
 
 STAGE = "simulate"
@@ -51,12 +51,17 @@ def simulate(config: SimulateConfig, out: Path) -> Manifest:
     """
     scenarios, routines = load_scenarios(config.scenarios), load_routines()
     behaviour = digest([one.model_dump(mode="json") for one in (*scenarios, *routines)])
-    document, inputs = config.dump(), {"behaviour": behaviour}
+    document, inputs = config.dump(), {"behaviour": behaviour, "code": code()}
     if done := finished(out, stage_key(STAGE, document, config.seed, inputs)):
         return done
     with produce(out, stage=STAGE, config=document, inputs=inputs, seed=config.seed) as work:
         work.metrics.update(_run(config, scenarios, routines, work.path))
     return read_manifest(out, STAGE)
+
+
+def code() -> str:
+    """The digest of the simulator's own modules: what the same settings give changes with them."""
+    return digest({path.name: file_hash(path) for path in sorted(HERE.glob("*.py"))})
 
 
 def _run(

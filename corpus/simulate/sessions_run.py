@@ -17,7 +17,7 @@ from logfm.artifacts import Manifest, digest, finished, produce, read_manifest, 
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.drift import load_changes, rewrites, world_at
 from logfm.corpus.simulate.planning import Session, is_held, plan
-from logfm.corpus.simulate.running import LOGS, STAGE, TRUTH
+from logfm.corpus.simulate.running import LOGS, STAGE, TRUTH, code
 from logfm.corpus.simulate.running import TRUTH_SCHEMA as SPAN_TRUTH_SCHEMA
 from logfm.corpus.simulate.session import all_routines, play_session
 from logfm.corpus.simulate.session_files import write_session
@@ -60,7 +60,7 @@ def simulate_sessions(config: SessionsConfig, out: Path, workers: int | None = N
     _check_holdout(config.holdout_techniques, scenarios)
     behaviour = digest([one.model_dump(mode="json") for one in (*scenarios, *all_routines(), *load_changes())])
     sources = digest({name: known.spec.model_dump(mode="json") for name, known in record_specs().items()})
-    document, inputs = config.dump(), {"behaviour": behaviour, "sources": sources}
+    document, inputs = config.dump(), {"behaviour": behaviour, "sources": sources, "code": code()}
     if done := finished(out, stage_key(STAGE, document, config.seed, inputs)):
         return done
     with produce(out, stage=STAGE, config=document, inputs=inputs, seed=config.seed) as work:

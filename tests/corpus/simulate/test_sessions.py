@@ -17,7 +17,7 @@ from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus import Corpus, build
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
-from logfm.corpus.simulate import load_scenarios, simulate_sessions
+from logfm.corpus.simulate import load_scenarios, running, simulate_sessions
 from logfm.corpus.simulate.planning import plan
 from logfm.corpus.simulate.sessions_run import source_of
 from logfm.corpus.simulate.sources_of import check_record, record_specs
@@ -202,6 +202,35 @@ def test_the_number_of_events_does_not_tell_short_sessions_with_attacks(tmp_path
     pairs = [(one["events"], other["events"]) for one in rows for other in rows
              if one["label"] == "attack" and other["label"] == "benign"]  # fmt: skip
     assert 0.35 < sum((one > other) + 0.5 * (one == other) for one, other in pairs) / len(pairs) < 0.65
+
+
+@pytest.mark.parametrize(
+    ("document", "attacks", "events"),
+    [
+        ({}, 70, 2640),
+        ({"sessions": 10}, 1, 2640),
+        ({"sessions": 100, "minutes": 1}, 8, 132),
+        ({"sessions": 4000, "minutes": 4.5}, 70, 594),
+        ({"sessions": 10, "attacks": 0, "events": 300}, 0, 300),
+        ({"sessions": 10, "prevalence": 0.5, "minutes": 60}, 5, 7920),
+    ],
+)
+def test_what_is_not_said_follows_from_what_is(document: dict, attacks: int, events: int) -> None:
+    config = parse(SessionsConfig, document, "options")
+    assert (config.attack_sessions, config.session_events) == (attacks, events)
+
+
+def test_other_code_is_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SessionsConfig(sessions=1, attacks=0, events=200, minutes=2, hosts=4)
+    simulate_sessions(config, tmp_path / "a", workers=1)
+    simulate_sessions(config, tmp_path / "a", workers=1)
+    for file in HERE.glob("*.py"):
+        (tmp_path / "changed").mkdir(exist_ok=True)
+        (tmp_path / "changed" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "changed" / "tempo.py").write_text("# Another tempo.\n")
+    monkeypatch.setattr(running, "HERE", tmp_path / "changed")
+    with pytest.raises(UserError, match="its input `code` was another one"):
+        simulate_sessions(config, tmp_path / "a", workers=1)
 
 
 @pytest.mark.parametrize("name", ["simulate/paper870", "simulate/foundation", "simulate/defense"])
