@@ -23,7 +23,14 @@ def _features(figures: Mapping[str, Any]) -> list[str]:
         f"Fitted on seeds {', '.join(map(str, seeds[0]))} ({sessions[0]} sessions with an attack, {chunks[0]} attack "
     )
     head += f"chunks), judged on seed {seeds[1]} ({sessions[1]} and {chunks[1]})."
-    return [head, "", *_table(("attack against benign by", "AUC"), figures["features"].items())]
+    placebo = figures.get("placebo", {})
+    rows = [(name, *_area(area), *_area(placebo.get(name))) for name, area in figures["features"].items()]
+    names = ("attack against benign by", "AUC", "95 % interval", "placebo", "95 % interval")
+    return [head, "", *_table(names, rows)]
+
+
+def _area(area: Sequence[float] | None) -> tuple[object, str]:
+    return (area[0], f"{area[1]} to {area[2]}") if area else ("", "")
 
 
 def _tfidf(figures: Mapping[str, Any]) -> list[str]:

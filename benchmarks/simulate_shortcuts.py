@@ -8,7 +8,10 @@ into chunks of 7 consecutive events, as the multi-source paper does. On all but 
 it is judged:
 
 * `features`: lengths, times and counts only; area under the ROC curve of attack against benign chunks, from all
-  features, without the hour, and from lengths; the largest of the three is what counts;
+  features, without the hour, and from lengths, each with its interval over sessions; the largest of the three is what
+  counts. A chunk is an attack's if any of its events is, so chunks in which many things happen are so more often, and
+  no attack has to differ for that. The placebo says how much this gives: the same sessions without an attack, with as
+  many events of benign activities, drawn at random, marked in its place;
 * `tfidf`: TF-IDF and a linear SVM, one a technique; macro F1 over techniques with its interval over sessions, the
   strongest features, and the learning curve; also with the events of the system, the network or the browser only, cut
   into chunks of their own: techniques that these do not show count as 0;
@@ -25,8 +28,8 @@ import argparse
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,17 @@ import numpy as np
 import pyarrow.parquet as pq
 from simulate_oracle import identify
 from simulate_report import markdown
-from simulate_texts import CHUNK, classes_of, otrf, parents, table, techniques_f1, text_statistics, windows_statistics
+from simulate_texts import (
+    CHUNK,
+    DRAWS,
+    classes_of,
+    otrf,
+    parents,
+    table,
+    techniques_f1,
+    text_statistics,
+    windows_statistics,
+)
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -42,6 +55,12 @@ from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
 from logfm.corpus.simulate import load_scenarios, simulate_sessions
+from logfm.corpus.simulate.drift import rewrites, world_at
+from logfm.corpus.simulate.planning import plan
+from logfm.corpus.simulate.records import Record, Truth
+from logfm.corpus.simulate.session import play_session
+from logfm.corpus.simulate.session_files import write_session
+from logfm.corpus.simulate.world import make_world
 
 PARTS = ("features", "tfidf", "oracle", "statistics")
 SUBSETS = {"all": range(8), "without the hour": (0, 1, 2, 3, 4, 5, 7), "lengths": (0, 1, 2, 3)}
@@ -89,6 +108,7 @@ class Set:
 
     chunks: dict[str, list[Chunk]]
     sessions: list[Session] = field(default_factory=list)
+    placebo: list[Chunk] = field(default_factory=list)
 
 
 def main() -> None:
@@ -126,14 +146,53 @@ def _made(options: argparse.Namespace, seed: int, *, keep: bool) -> Set:
     simulate_sessions(config, out)
     sessions = read_sessions(out)
     chunks = {view: cut(sessions, sources, options.benign, seed) for view, sources in VIEWS.items()}
-    return Set(chunks, sessions if keep else [])
+    control: list[Chunk] = []
+    if "features" in options.parts:
+        control = cut(
+            placebo(config, options.out / f"placebo{seed}", sessions), VIEWS["all three"], options.benign, seed
+        )
+    return Set(chunks, sessions if keep else [], control)
 
 
 def read_sessions(out: Path) -> list[Session]:
     """The sessions of a folder that `simulate_sessions` has made, their events in order of time."""
-    truth = {row["event_id"]: row for row in pq.read_table(out / "truth.parquet").to_pylist()}
+    return _lines(out / "logs", {row["event_id"]: row for row in pq.read_table(out / "truth.parquet").to_pylist()})
+
+
+def placebo(config: SessionsConfig, out: Path, sessions: Sequence[Session]) -> list[Session]:
+    """The same sessions with no attack at all, and as many events of random activities marked as `sessions` has."""
+    scenarios = load_scenarios(None, wide=True)
+    like = {one.name: one for one in scenarios}
+    company = make_world(config.seed, config.hosts)
+    truth: dict[str, dict[str, Any]] = {}
+    for session, made in zip(plan(config, company, scenarios), sessions, strict=True):
+        world = world_at(company, config.drift, session.share, session.user)
+        records = play_session(world, config, replace(session, scenario=None), like[session.like])
+        records = marked(records, sum(bool(line.techniques) for line in made), random.Random(session.number))
+        changed = rewrites(config.drift, session.share, session.host)
+        for name, file, _, told in write_session(records, session, config.seed, out / "logs", changed):
+            truth[name] = {"file": file, "session": session.name, "techniques": told.techniques, "step": None}
+    return _lines(out / "logs", truth)
+
+
+def marked(records: Sequence[Record], count: int, rng: random.Random) -> list[Record]:
+    """Records of which those of some activities are said to be an attack's, until there are `count`."""
+    # Records of one activity share their truth.
+    sizes = Counter(id(one.truth) for one in records)
+    activities = list(sizes)
+    rng.shuffle(activities)
+    chosen: set[int] = set()
+    for activity in activities:
+        if count <= 0:
+            break
+        chosen.add(activity)
+        count -= sizes[activity]
+    return [replace(one, truth=Truth("attack", ("T0",))) if id(one.truth) in chosen else one for one in records]
+
+
+def _lines(logs: Path, truth: Mapping[str, Mapping[str, Any]]) -> list[Session]:
     sessions: dict[str, list[Line]] = defaultdict(list)
-    for event in read_events([out / "logs"]):
+    for event in read_events([logs]):
         if isinstance(event, Event) and event.timestamp is not None:
             row = truth[event.event_id]
             source = row["file"].split("/")[0]
@@ -176,12 +235,14 @@ def _labelled(chunks: Sequence[Chunk]) -> tuple[list[str], list[frozenset[str]]]
 
 def _shortcuts(options: argparse.Namespace, train: Sequence[Set], test: Set) -> dict[str, Any]:
     sides = _joined(train), test.chunks["all three"]
+    control = [chunk for one in train for chunk in one.placebo], test.placebo
     return {
         "seeds": [list(options.train_seeds), options.test_seed],
         "attack sessions": [len({one.session for one in chunks if one.techniques}) for chunks in sides],
         "chunks": [len(chunks) for chunks in sides],
         "attack chunks": [sum(bool(one.techniques) for one in chunks) for chunks in sides],
         "features": features_auc(*sides),
+        "placebo": features_auc(*control),
     }
 
 
@@ -231,22 +292,45 @@ def _statistics(options: argparse.Namespace, _: Sequence[Set], test: Set) -> dic
 _PARTS = {"features": _shortcuts, "tfidf": _views, "oracle": _oracle, "statistics": _statistics}
 
 
-def features_auc(train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, float]:
+def features_auc(train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, list[float]]:
     """Area under the ROC curve of attack against benign, from lengths, times and counts: of the subsets, the largest
-    of these, and of single features."""
+    of these, and of single features. Each with the ends of its 95 % interval over sessions."""
     names = ("characters", "longest", "shortest", "spread", "seconds", "longest gap", "hour", "events within 10 s")
     tables = [np.array([one.features for one in chunks]) for chunks in (train, test)]
-    labels = [[bool(one.techniques) for one in chunks] for chunks in (train, test)]
-    found: dict[str, float] = {}
+    labels = [np.array([bool(one.techniques) for one in chunks]) for chunks in (train, test)]
+    groups = [one.session for one in test]
+    found: dict[str, list[float]] = {}
     for name, columns in SUBSETS.items():
         few = [each[:, list(columns)] for each in tables]
         model = HistGradientBoostingClassifier(random_state=0).fit(few[0], labels[0])
-        found[name] = roc_auc_score(labels[1], model.predict_proba(few[1])[:, 1])
+        found[name] = auc_interval(labels[1], model.predict_proba(few[1])[:, 1], groups)
     found["largest"] = max(found.values())
     for column, name in enumerate(names):
-        score = roc_auc_score(labels[1], tables[1][:, column])
-        found[name] = max(score, 1 - score)
-    return {name: round(float(value), 3) for name, value in found.items()}
+        way = 1 if roc_auc_score(labels[1], tables[1][:, column]) >= 0.5 else -1
+        found[name] = auc_interval(labels[1], way * tables[1][:, column], groups)
+    return {name: [round(value, 3) for value in values] for name, values in found.items()}
+
+
+def auc_interval(labels: np.ndarray, scores: np.ndarray, groups: Sequence[object]) -> list[float]:
+    """Area under the ROC curve, and its 95 % interval when whole groups are drawn with replacement."""
+    order = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    at = np.array([order[group] for group in groups])
+    # Pairs that are told apart, by the groups of their two ends: a draw only weighs them.
+    wins, sizes = np.zeros((len(order), len(order))), np.zeros((2, len(order)))
+    for label in (0, 1):
+        np.add.at(sizes[label], at[labels == label], 1)
+    for number in range(len(order)):
+        others = np.sort(scores[(at == number) & ~labels])
+        below = [np.searchsorted(others, scores[labels], side) for side in ("left", "right")]
+        np.add.at(wins[:, number], at[labels], sum(below) / 2)
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(DRAWS):
+        weights = np.bincount(rng.integers(0, len(order), len(order)), minlength=len(order))
+        pairs = float(weights @ sizes[1]) * float(weights @ sizes[0])
+        areas += [float(weights @ wins @ weights) / pairs] if pairs else []
+    area = float(wins.sum()) / float(sizes[0].sum() * sizes[1].sum())
+    return [area, *(float(value) for value in np.quantile(areas, (0.025, 0.975)))]
 
 
 def _features(lines: Session, session: Session) -> tuple[float, ...]:
