@@ -9,8 +9,9 @@ length; who does it on what host, how often and how fast is kept.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
+from logfm.corpus.simulate.planning import usual
 from logfm.corpus.simulate.pools import SYSTEM_PROCESSES, USER_PROCESSES
 from logfm.corpus.simulate.templates import PLACEHOLDER, AnyEvent, Routine, Scenario, Step, texts_of
 
@@ -37,7 +38,7 @@ _CONTENT: dict[str, tuple[str, ...]] = {
 
 
 def lookalikes(scenarios: Sequence[Scenario], routines: Sequence[Routine], weight: float) -> list[Routine]:
-    """One routine of several variants for each step of each scenario; all together weigh `weight`.
+    """One routine of several variants for each step of each scenario; all together weigh `weight` in the mean session.
 
     The same arguments give the same routines.
     """
@@ -116,11 +117,12 @@ def _of_step(known: _Known, scenario: Scenario, step: Step, weight: float) -> Ro
             events = [one for event in variant if (one := _replaced(event, known, scenario, rng, values, encoded))]
             if events:
                 variants.append(_with_processes(events))
-    # Who looks at pages and windows is at work; scripts and services run at any hour.
+    # Who looks at pages and windows is at work; scripts and services run at any hour. As often in the mean session.
     seen = any(event.event in ("browse", "focus") for events in variants for event in events)
+    clock: Literal["work", "always"] = "work" if seen else "always"
     return Routine(
-        name=name, source="windows", clock="work" if seen else "always", weight=weight, cover=True, alike=True,
-        values=values, encoded=encoded, variants=tuple(variants),
+        name=name, source="windows", clock=clock, weight=weight / usual(clock), cover=True, alike=True, values=values,
+        encoded=encoded, variants=tuple(variants),
     )  # fmt: skip
 
 

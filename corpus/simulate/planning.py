@@ -4,18 +4,21 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from itertools import cycle
 from random import Random
 
 from logfm.configs.schema.simulate import LEAST_EVENTS, SessionsConfig
 from logfm.corpus.simulate.drift import staff_of
 from logfm.corpus.simulate.records import moment
+from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.templates import Scenario
 from logfm.corpus.simulate.world import World, stream
 from logfm.errors import UserError
 
 SECOND = 1_000_000
-_DAY = 86_400 * SECOND
+_HOUR = 3_600 * SECOND
+_DAY = 24 * _HOUR
 # Sessions by hour of the day: a working day from 8 to 18 h with a lunch break, and a second peak at 22 h.
 _HOURS = (3, 3, 3, 3, 3, 4, 8, 18, 34, 38, 38, 34, 26, 32, 37, 36, 33, 27, 12, 9, 8, 10, 24, 6)
 # A weekend's day weighs so much more that a third of the sessions lies on weekends (LogAtlas: 34.8 %).
@@ -58,7 +61,7 @@ def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) ->
     rng = stream(config.seed, "sessions")
     drawn = sorted(_window(rng, config) for _ in range(config.sessions))
     tests = set(rng.sample(range(config.sessions), round(config.test_share * config.sessions)))
-    attacks, like = _attacks(rng, config, tests, scenarios)
+    attacks, like = _attacks(rng, config, tests, scenarios, [start for start, _ in drawn])
     staff = staff_of(world, config.drift)
     users = list(world.users.values())
     # At least one user on either side.
@@ -91,7 +94,7 @@ def _window(rng: Random, config: SessionsConfig) -> tuple[int, int]:
 
 
 def _attacks(
-    rng: Random, config: SessionsConfig, tests: set[int], scenarios: Sequence[Scenario]
+    rng: Random, config: SessionsConfig, tests: set[int], scenarios: Sequence[Scenario], starts: Sequence[int]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """The scenario of each session with an attack; and one for each session, whose size it has room for."""
     chosen = rng.sample(range(config.sessions), config.attack_sessions)
@@ -105,7 +108,10 @@ def _attacks(
     # First one split, then the other, without beginning anew: few attacks still have as many scenarios as can be.
     attacks = _in_turn(sorted(chosen, key=lambda number: number in tests), tests, order, open_)
     others = [number for number in range(config.sessions) if number not in attacks]
-    return attacks, attacks | _in_turn(others, tests, order, open_ or order)
+    working = {one.name for one in scenarios if one.clock == "work"}
+    found = [attacks, _in_turn(others, tests, order, open_ or order)]
+    attacks, like = (_at_work(config.seed, one, tests, working, starts) for one in found)
+    return attacks, attacks | like
 
 
 def _in_turn(numbers: Iterable[int], tests: set[int], order: Sequence[str], open_: Sequence[str]) -> dict[int, str]:
@@ -113,6 +119,37 @@ def _in_turn(numbers: Iterable[int], tests: set[int], order: Sequence[str], open
     for number in numbers:
         found[number] = next(name for name in turn if number in tests or name in open_)
     return found
+
+
+def _at_work(
+    seed: int, found: dict[int, str], tests: set[int], working: set[str], starts: Sequence[int]
+) -> dict[int, str]:
+    """The same scenarios for the same sessions, changed about within a split: where somebody must be at work for one,
+    its session's hour is likely to be a working one."""
+    rng = stream(seed, "hours")
+    # Drawn one after the other in proportion to how busy their hours are.
+    late = {number: -(rng.random() ** (1 / busy("work", starts[number]))) for number in sorted(found)}
+    changed: dict[int, str] = {}
+    for split in (True, False):
+        numbers = [number for number in found if (number in tests) == split]
+        names = [found[number] for number in numbers]
+        first = [name for name in names if name in working]
+        rest = [name for name in names if name not in working]
+        changed |= dict(zip(sorted(numbers, key=late.__getitem__), [*first, *rest], strict=True))
+    return changed
+
+
+@cache
+def usual(clock: str) -> float:
+    """How usual something with that clock is in the mean session."""
+    found = weights = 0.0
+    for day in range(7):
+        for hour, weight in enumerate(_HOURS):
+            time = day * _DAY + hour * _HOUR
+            weight *= _WEEKEND if moment(time).weekday() >= 5 else 1.0
+            found += weight * busy(clock, time)
+            weights += weight
+    return found / weights
 
 
 def is_held(technique: str, held: Sequence[str]) -> bool:

@@ -4,9 +4,13 @@ import re
 
 import pytest
 
+from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.lookalikes import lookalikes
+from logfm.corpus.simulate.planning import plan, usual
+from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.session import all_routines
 from logfm.corpus.simulate.templates import HERE, load_routines, load_scenarios
+from logfm.corpus.simulate.world import make_world
 
 SAID = {"process": "command", "file": "path", "registry": "key", "dns": "query"}
 
@@ -33,7 +37,15 @@ def plain(text):
 
 def test_each_step_has_one_and_together_they_weigh_what_they_shall(alike, scenarios):
     assert set(alike) == {f"like_{one.name}_{step.name}" for one in scenarios for step in one.steps}
-    assert sum(one.weight for one in alike.values()) == pytest.approx(12.0)
+    assert sum(one.weight * usual(one.clock) for one in alike.values()) == pytest.approx(12.0)
+
+
+def test_what_people_do_at_work_comes_as_often_as_the_step(alike, scenarios):
+    hours = [one.start for one in plan(SessionsConfig(sessions=3000, attacks=0), make_world(0, 6), scenarios)]
+    assert usual("work") == pytest.approx(sum(busy("work", time) for time in hours) / len(hours), rel=0.03)
+    share = alike["like_spy_capture_screen"].weight
+    often = alike["like_cloud_theft_mail_a_link"]
+    assert often.clock == "work" and often.weight * usual("work") == pytest.approx(share)
 
 
 def test_the_shape_is_that_of_the_step(alike, scenarios):

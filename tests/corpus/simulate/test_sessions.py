@@ -18,7 +18,8 @@ from logfm.corpus import Corpus, build
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
 from logfm.corpus.simulate import load_scenarios, running, simulate_sessions
-from logfm.corpus.simulate.planning import plan
+from logfm.corpus.simulate.planning import plan, usual
+from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.sessions_run import source_of
 from logfm.corpus.simulate.sources_of import check_record, record_specs
 from logfm.corpus.simulate.templates import HERE, load_routines
@@ -193,6 +194,25 @@ def test_an_attack_session_is_never_benign_because_of_what_is_held_out() -> None
     assert sum(one.scenario is not None for one in found) == 30
     with pytest.raises(UserError, match="every scenario begins with a held-out technique: tunnel"):
         plan(config, world, load_scenarios(["tunnel"], wide=True))
+
+
+def test_attacks_that_need_somebody_at_work_lie_in_hours_of_work() -> None:
+    scenarios = load_scenarios(wide=True)
+    working = {one.name for one in scenarios if one.clock == "work"}
+    assert {"insider", "spy", "cloud_theft"} <= working and "ssh_brute_force" not in working
+    config, world = SessionsConfig(sessions=1500, attacks=700), make_world(0, 6)
+    found = plan(config, world, scenarios)
+    mean: dict[bool, float] = {}
+    for kind in (True, False):
+        hours = [busy("work", one.start) for one in found if one.scenario and (one.scenario in working) == kind]
+        mean[kind] = sum(hours) / len(hours)
+        alike = [busy("work", one.start) for one in found if not one.scenario and (one.like in working) == kind]
+        # A session with room for an attack is at its hour, too.
+        assert sum(alike) / len(alike) == pytest.approx(mean[kind], abs=0.05)
+    assert mean[True] > mean[False] + 0.2
+    # Which sessions are attacked has nothing to do with their hours.
+    attacked = [busy("work", one.start) for one in found if one.scenario]
+    assert sum(attacked) / len(attacked) == pytest.approx(usual("work"), abs=0.05)
 
 
 def test_the_number_of_events_does_not_tell_short_sessions_with_attacks(tmp_path: Path) -> None:
