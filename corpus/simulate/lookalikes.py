@@ -8,27 +8,33 @@ length; who does it on what host, how often and how fast is kept.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from random import Random
 from typing import Any, Literal
 
 from logfm.corpus.simulate.planning import usual
 from logfm.corpus.simulate.pools import SYSTEM_PROCESSES, USER_PROCESSES
 from logfm.corpus.simulate.templates import PLACEHOLDER, AnyEvent, Routine, Scenario, Step, texts_of
+from logfm.corpus.simulate.values import Cast
+from logfm.corpus.simulate.world import World, make_world
 
 _NEAREST = 4
 """One of so many events of nearest length takes an event's place."""
 _EACH = 2
 """Routines made of each way of a step."""
 _COMMAND = "COMMAND="
-"""In lines of sudo; other lines of logons are the same whoever comes, and have an order."""
+"""In lines of sudo, before what may be replaced: who runs it is in the lines around it too. Other lines of logons are
+the same whoever comes, and have an order."""
+_FILLS = 6
+"""A text is as long as the mean of so many of its fillings."""
 _CONTENT: dict[str, tuple[str, ...]] = {
     "process": ("image", "command"),
     "file": ("path",),
     "registry": ("key", "value"),
     "access": ("target", "mask"),
     "windows": ("id", "channel", "provider", "data"),
-    "auth": ("program", "message"),
-    "web": ("path", "method", "status", "agent", "referrer", "user"),
+    "auth": ("message",),
+    "web": ("path", "method", "status", "user"),
     "dns": ("query", "type", "rcode", "answer"),
     "browse": ("url", "title"),
     "focus": ("app", "title"),
@@ -52,12 +58,26 @@ class _Known:
     """Events of honest routines by kind, with the choices that their texts draw from."""
 
     def __init__(self, routines: Iterable[Routine]) -> None:
+        self._casts: dict[str, list[Cast]] = {}
         self.by_kind: dict[tuple[Any, ...], list[tuple[int, AnyEvent, Routine]]] = defaultdict(list)
         for routine in routines:
+            # Software that comes or goes would be there all the time.
+            if routine.since > 0 or routine.until <= 1:
+                continue
             for event in (one for variant in routine.variants for one in variant):
-                size = _size(event, routine)
+                size = self.size(event, routine)
                 for kind in _kinds(event):
                     self.by_kind[kind].append((size, event, routine))
+
+    def size(self, event: AnyEvent, behaviour: Routine | Scenario) -> int:
+        """Characters of what an event says, about."""
+        if behaviour.name not in self._casts:
+            self._casts[behaviour.name] = [
+                Cast(_world(), Random(f"{behaviour.name}/{number}"), values=behaviour.values, encoded=behaviour.encoded)
+                for number in range(_FILLS)
+            ]
+        casts = self._casts[behaviour.name]
+        return round(sum(len(cast.fill(text)) for text in _said(event) for cast in casts) / _FILLS)
 
     def like(self, event: AnyEvent, size: int, rng: Random) -> tuple[AnyEvent, Routine] | None:
         """An event of the same kind and about the same length; None where honest people leave no such kind."""
@@ -72,8 +92,8 @@ def _kinds(event: AnyEvent) -> list[tuple[Any, ...]]:
     """What an event is, the narrowest first."""
     kind: tuple[Any, ...] = (event.event,)
     if event.event == "windows":
-        actors = (event.by is not None, event.target is not None)
-        return [(*kind, *actors, event.id), (*kind, *actors)]
+        # One of another id would be on a host that writes none.
+        return [(*kind, event.by is not None, event.target is not None, event.id)]
     if event.event == "log":
         return [(*kind, event.record), (*kind, event.record.split(".")[0])]
     if event.event == "auth":
@@ -83,16 +103,16 @@ def _kinds(event: AnyEvent) -> list[tuple[Any, ...]]:
     return [kind]
 
 
-def _own(behaviour: Routine | Scenario) -> dict[str, str]:
-    """A choice of each placeholder of a behaviour's own, to measure texts with."""
-    return {name: choices[0] for name, choices in behaviour.values.items()} | behaviour.encoded
+@cache
+def _world() -> World:
+    """A company to measure texts with."""
+    return make_world(0, 12)
 
 
-def _size(event: AnyEvent, behaviour: Routine | Scenario) -> int:
-    """Characters of what an event says, about."""
-    own = _own(behaviour)
-    said = event.model_dump(include=set(_CONTENT.get(event.event, ())))
-    return sum(len(PLACEHOLDER.sub(lambda match: own.get(match[1], "x" * 8), text)) for text in texts_of(said))
+def _said(event: AnyEvent) -> list[str]:
+    """The texts of an event that may be replaced."""
+    texts = list(texts_of(event.model_dump(include=set(_CONTENT.get(event.event, ())))))
+    return [text.rpartition(_COMMAND)[2] for text in texts] if event.event == "auth" else texts
 
 
 def _renamed(document: Any, change: Callable[[str], str]) -> Any:
@@ -137,12 +157,16 @@ def _replaced(
     """The event with what another says; the other's own choices go into `values` and `encoded` under new names."""
     shape = _plain(event, scenario)
     content = _CONTENT.get(event.event)
-    if event.event == "auth" and _COMMAND not in event.message:
-        values |= scenario.values
-        return shape
     if content is None:
         return shape
-    found = known.like(event, _size(event, scenario), rng)
+    if event.event == "auth":
+        values |= scenario.values
+        if _COMMAND not in event.message:
+            return shape
+    if event.event == "web":
+        values |= {name: scenario.values[name] for name in PLACEHOLDER.findall(f"{event.agent}{event.referrer}")
+                   if name in scenario.values}  # fmt: skip
+    found = known.like(event, known.size(event, scenario), rng)
     if found is None:
         return None
     other, routine = found
@@ -158,6 +182,8 @@ def _replaced(
     encoded |= {f"{routine.name}_{name}": change(text) for name, text in routine.encoded.items()}
     own |= {*routine.encoded}
     said = _renamed(other.model_dump(include=set(content)), change)
+    if event.event == "auth":
+        said = {"message": "".join(event.message.rpartition(_COMMAND)[:2]) + said["message"].rpartition(_COMMAND)[2]}
     return type(shape).model_validate(shape.model_dump() | said)
 
 

@@ -1,15 +1,17 @@
 """Benign routines in the shape of attack steps: the shape is kept, what is said is honest people's."""
 
 import re
+from random import Random
 
 import pytest
 
 from logfm.configs.schema.simulate import SessionsConfig
-from logfm.corpus.simulate.lookalikes import lookalikes
+from logfm.corpus.simulate.lookalikes import _Known, lookalikes
 from logfm.corpus.simulate.planning import plan, usual
 from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.session import all_routines
 from logfm.corpus.simulate.templates import HERE, load_routines, load_scenarios
+from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import make_world
 
 SAID = {"process": "command", "file": "path", "registry": "key", "dns": "query"}
@@ -65,6 +67,65 @@ def test_what_is_said_is_what_routines_say(alike, routines):
         for event in one.events():
             if event.event in SAID:
                 assert plain(getattr(event, SAID[event.event])) in known[event.event]
+
+
+def kinds(behaviours):
+    """What a single token of a record tells: ids of Windows events, operations of cloud and mail, kinds of query."""
+    for one in behaviours:
+        for event in one.events():
+            if event.event == "windows":
+                yield "windows", event.id
+            elif event.event == "log":
+                said = [event.data.get(name, "") for name in ("operation", "service", "name", "activity")]
+                for operation in one.values.get(said[0].strip("{}"), said[:1]):
+                    yield event.record, operation, *said[1:]
+            elif event.event in ("auth", "dns"):
+                yield event.event, getattr(event, "program", None) or (event.type, event.rcode)
+
+
+def test_no_kind_of_record_occurs_in_attacks_only(scenarios, routines):
+    assert set(kinds(scenarios)) <= set(kinds(routines))
+    assert len(set(kinds(scenarios))) > 40
+
+
+def test_software_that_comes_or_goes_is_in_none(alike, routines):
+    passing = [one for one in routines if one.since > 0 or one.until <= 1]
+    # What no other routine says: some of it says nothing of its own.
+    lasting = {plain(text) for one in routines if one not in passing for text in said(one)}
+    only = {plain(text) for one in passing for text in said(one)} - lasting
+    assert any("Aida.exe" in text for text in only)
+    assert not only & {plain(text) for one in alike.values() for text in said(one)}
+
+
+def said(behaviour):
+    """What the events of a behaviour say."""
+    return [getattr(e, SAID[e.event]) for e in behaviour.events() if e.event in SAID]
+
+
+def test_who_runs_sudo_is_who_the_lines_around_it_name(alike, scenarios):
+    found = 0
+    for scenario in scenarios:
+        for step in scenario.steps:
+            heads = {e.message.rpartition("COMMAND=")[0] for v in step.variants for e in v if e.event == "auth"} - {""}
+            lines = [e.message for e in alike[f"like_{scenario.name}_{step.name}"].events() if e.event == "auth"]
+            for line in lines:
+                head, _, command = line.rpartition("COMMAND=")
+                assert not head or head in heads
+                found += bool(head) and command not in {
+                    e.message.rpartition("COMMAND=")[2] for e in scenario.events() if e.event == "auth"
+                }
+    assert found >= 10
+
+
+def test_lengths_are_those_of_what_is_written(scenarios, routines):
+    known = _Known(routines)
+    world = make_world(5, 12)
+    tunnel = next(one for one in scenarios if one.name == "insider")
+    for event in tunnel.events():
+        if event.event == "process":
+            casts = [Cast(world, Random(n), role="office", values=tunnel.values) for n in range(40)]
+            written = sum(len(cast.fill(f"{event.image}{event.command}")) for cast in casts) / 40
+            assert known.size(event, tunnel) == pytest.approx(written, abs=8)
 
 
 def test_they_are_the_same_every_time_and_played_with_the_others(alike, scenarios, routines):
