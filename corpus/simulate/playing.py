@@ -122,8 +122,13 @@ class Player:
         said = f" {answer}" if answer and rcode == "NOERROR" else _SAID.get(rcode, "")
         wide.asked(self, ends, number, name, kind, said)
 
-    def start(self, event: ProcessEvent) -> None:
-        """Start a process, and end it some time later."""
+    def begin(self, events: Sequence[ProcessEvent]) -> None:
+        """Let processes run that began earlier: nothing is left of that."""
+        for event in events:
+            self._new(event)
+
+    def _new(self, event: ProcessEvent) -> tuple[Process, Process]:
+        """A process and its parent."""
         host, user, image = self.fill(event.host), self.fill(event.user), self.fill(event.image)
         parent = self.process(event.parent, host)
         pid = 4 * self.rng.randrange(250, 4000)
@@ -135,8 +140,13 @@ class Player:
         process = Process(host, pid, guid(self.rng, host, pid), image, command, user, integrity, logon)
         if event.name:
             self._processes[event.name] = process
+        return process, parent
+
+    def start(self, event: ProcessEvent) -> None:
+        """Start a process, and end it some time later."""
+        process, parent = self._new(event)
         self.put(WINDOWS, windows.started(self.world, self.time, process, parent))
-        if self.world.hosts[host].kind != "workstation":
+        if self.world.hosts[process.host].kind != "workstation":
             self.put(WINDOWS, windows.created(self.world, self.time, process, parent))
         if self.wide:
             wide.detail(self, process)

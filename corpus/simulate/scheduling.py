@@ -74,6 +74,7 @@ def play(world: World, activity: Activity) -> list[Record]:
     cast = Cast(world, rng, role=role, fixed=activity.cast, values=behaviour.values, encoded=behaviour.encoded)
     player = Player(world, rng, cast, activity.time)
     if isinstance(behaviour, Routine):
+        player.begin(behaviour.there)
         player.play(rng.choice(behaviour.variants))
         player.finish()
         return player.records

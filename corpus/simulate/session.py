@@ -133,6 +133,7 @@ def _play(world: World, session: Session, activity: Activity, pace: float, clock
     routine, rng = activity.routine, stream(world.seed, activity.key)
     cast = Cast(world, rng, role=routine.role, fixed=activity.fixed, values=routine.values, encoded=routine.encoded)
     player = Player(world, rng, cast, activity.time, wide=True, pace=pace, clock=clock)
+    player.begin(routine.there)
     player.play(rng.choice(routine.variants))
     player.finish()
     return [one for one in player.records if session.start <= one.time < session.end]

@@ -305,16 +305,22 @@ class Routine(_Behaviour):
     """The part of the span that has passed when it first occurs: new software, where drift is asked for."""
     until: float = Field(2.0, gt=0)
     """The part of the span that has passed when it no longer occurs: software that goes."""
+    there: tuple[ProcessEvent, ...] = ()
+    """Processes that run when it begins, each with a name: no record shows how they began."""
     variants: tuple[tuple[AnyEvent, ...], ...] = Field(min_length=1)
 
     def events(self) -> Iterator[_Event]:
-        """Every event template of every variant."""
-        return (event for variant in self.variants for event in variant)
+        """Every event template of every variant, and what is there before."""
+        yield from self.there
+        yield from (event for variant in self.variants for event in variant)
 
     @model_validator(mode="after")
     def _check_processes(self) -> "Routine":
+        there = check_variant(self.there, {})
+        if len(there) < len(self.there):
+            raise ValueError("each process that is there needs a name of its own")
         for variant in self.variants:
-            check_variant(variant, {})
+            check_variant(variant, there)
         return self
 
 

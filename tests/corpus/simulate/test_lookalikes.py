@@ -1,6 +1,7 @@
 """Benign routines in the shape of attack steps: the shape is kept, what is said is honest people's."""
 
 import re
+from collections import defaultdict
 from random import Random
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.lookalikes import _Known, lookalikes
 from logfm.corpus.simulate.planning import plan, usual
+from logfm.corpus.simulate.playing import Player
+from logfm.corpus.simulate.pools import SYSTEM_PROCESSES, USER_PROCESSES
 from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.session import all_routines
-from logfm.corpus.simulate.templates import HERE, load_routines, load_scenarios
+from logfm.corpus.simulate.templates import HERE, Routine, load_routines, load_scenarios
 from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import make_world
 
@@ -100,6 +103,61 @@ def test_software_that_comes_or_goes_is_in_none(alike, routines):
 def said(behaviour):
     """What the events of a behaviour say."""
     return [getattr(e, SAID[e.event]) for e in behaviour.events() if e.event in SAID]
+
+
+def test_processes_of_earlier_steps_have_their_like(alike, scenarios):
+    stand_ins = 0
+    for scenario in scenarios:
+        for step in scenario.steps:
+            routine = alike[f"like_{scenario.name}_{step.name}"]
+            named = {name for v in step.variants for e in v for role in ("parent", "by", "target")
+                     if (name := getattr(e, role, None))} - {*SYSTEM_PROCESSES, *USER_PROCESSES}  # fmt: skip
+            own = {e.name for v in step.variants for e in v if e.event == "process"}
+            assert {one.name for one in routine.there} >= named - own
+            for event in routine.events():
+                for role in ("parent", "by"):
+                    stand_ins += getattr(event, role, None) in {one.name for one in routine.there}
+    assert stand_ins > 100
+
+
+def test_a_program_does_what_it_does_in_its_routine(alike, routines):
+    does = defaultdict(set)
+    for routine in routines:
+        for variant in routine.variants:
+            for e in variant:
+                if e.event == "process":
+                    does[plain(e.image)] |= {o.event for o in variant if e.name and getattr(o, "by", None) == e.name}
+    right = wrong = 0
+    for one in alike.values():
+        images = {e.name: plain(e.image) for e in one.events() if e.event == "process" and e.name}
+        for variant in one.variants:
+            images |= {e.name: plain(e.image) for e in variant if e.event == "process" and e.name}
+            for e in variant:
+                if e.event in ("network", "file", "registry") and e.by in images:
+                    right += e.event in does[images[e.by]]
+                    wrong += e.event not in does[images[e.by]]
+    assert right > 60 and wrong < 0.1 * right
+
+
+def test_what_is_there_leaves_nothing_of_its_beginning():
+    world, rng = make_world(0, 6), Random(0)
+    routine = Routine.model_validate({
+        "name": "late", "source": "windows",
+        "there": [{"event": "process", "name": "shell", "image": "C:\\a.exe", "command": "a.exe --wait"}],
+        "variants": [[{"event": "process", "image": "C:\\b.exe", "command": "b.exe", "parent": "shell"},
+                      {"event": "file", "by": "shell", "path": "C:\\c"}]],
+    })  # fmt: skip
+    player = Player(world, rng, Cast(world, rng), 1_741_000_000_000_000)
+    player.begin(routine.there)
+    assert not player.records
+    player.play(routine.variants[0])
+    player.finish()
+    started, written, ended = (one.body for one in player.records)
+    assert started["ParentCommandLine"] == "a.exe --wait" and started["ParentProcessGuid"] == written["ProcessGuid"]
+    assert ended["EventID"] == 5 and ended["Image"] == "C:\\b.exe"
+    wrong = routine.model_dump() | {"there": [routine.there[0].model_dump() | {"name": None}]}
+    with pytest.raises(ValueError, match="needs a name of its own"):
+        Routine.model_validate(wrong)
 
 
 def test_who_runs_sudo_is_who_the_lines_around_it_name(alike, scenarios):
