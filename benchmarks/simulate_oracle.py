@@ -8,6 +8,7 @@ whatever source they are in. What fits best, and well enough, is taken for an at
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from simulate_evidence import Evidence, Seen, gather
 from simulate_footprints import CUT, anchor, carried, know, left, names_in, process_of, shown, text_of
@@ -46,10 +47,18 @@ class Run:
     bits: float = 0.0
 
 
+class Told(NamedTuple):
+    """What a line is said to be: the names of the scenario and its step, and the techniques that it shows."""
+
+    scenario: str
+    step: str
+    techniques: tuple[str, ...]
+
+
 def identify(
     lines: Sequence[tuple[int, float, str, str, str]], sources: Sequence[str], scenarios: Sequence[Scenario]
-) -> dict[int, tuple[Step, str]]:
-    """The steps of the attack that a session holds, by the numbers of its lines, with the name of the scenario.
+) -> dict[int, Told]:
+    """The steps of the attack that a session holds, by the numbers of its lines.
 
     `lines` are number, time (s since 1970), folder of the source, host and text, in order of time; `sources` the
     folders that they are from: what other sources would show is not missed.
@@ -59,7 +68,11 @@ def identify(
     scenario, run = max(runs, key=lambda pair: pair[1].bits)
     if run.bits < ENOUGH:
         return {}
-    return {near.number: (step, scenario.name) for step, event, one in run.found for near in left(evidence, event, one)}
+    return {
+        near.number: Told(scenario.name, step.name, event.technique or step.technique)
+        for step, event, one in run.found
+        for near in left(evidence, event, one)
+    }
 
 
 def best_run(evidence: Evidence, scenario: Scenario) -> Run:

@@ -374,7 +374,7 @@ def _steps(session: Sequence[Line], sources: Sequence[str]) -> dict[int, tuple[s
     lines = [(number, one.time, one.source, one.host, one.text) for number, one in enumerate(session)
              if one.source in sources]  # fmt: skip
     found = identify(lines, sources, load_scenarios(None, wide=True))
-    return {number: (f"{name}.{step.name}", parents(step.technique)) for number, (step, name) in found.items()}
+    return {number: (f"{one.scenario}.{one.step}", parents(one.techniques)) for number, one in found.items()}
 
 
 def _guess(chunk: Chunk, steps: dict[int, tuple[str, frozenset[str]]]) -> frozenset[str]:

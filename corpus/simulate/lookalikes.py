@@ -285,4 +285,4 @@ def _plain(event: AnyEvent, scenario: Scenario) -> AnyEvent:
     own = {*scenario.values, *scenario.encoded}
     change = {field: text for field, text in _INSTEAD.items()
               if own.intersection(PLACEHOLDER.findall(str(getattr(event, field, "") or "")))}  # fmt: skip
-    return event.model_copy(update=change)
+    return event.model_copy(update=change | {"technique": ()})

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from logfm.corpus.simulate import wide, windows, windows_detail
@@ -72,13 +73,16 @@ class Player:
 
     def play(self, events: Sequence[AnyEvent]) -> None:
         """Play templates one after the other."""
+        step = self.truth
         for event in events:
             if event.chance < 1 and self.rng.random() >= event.chance:
                 continue
+            self.truth = replace(step, techniques=event.technique) if event.technique else step
             for _ in range(self.rng.randint(*event.repeat)):
                 pace = self.pace if event.after[1] > _QUICK else 1.0
                 self.wait(int(self.rng.uniform(*event.after) * pace * SECOND))
                 _PLAY[type(event)](self, event)
+        self.truth = step
 
     def wait(self, pause: int) -> None:
         """Let time pass (microseconds, by the clock)."""

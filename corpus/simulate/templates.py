@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 Range = tuple[float, float]
 Count = tuple[int, int]
+Technique = Annotated[str, Field(pattern=r"^T\d{4}(\.\d{3})?$")]
 
 
 class Template(BaseModel):
@@ -37,6 +38,8 @@ class _Event(Template):
     """How often it happens."""
     chance: float = Field(1.0, gt=0, le=1)
     """Whether it happens at all."""
+    technique: tuple[Technique, ...] = ()
+    """What an attack's event shows of its step's techniques; all of them by default."""
 
 
 class ProcessEvent(_Event):
@@ -257,7 +260,7 @@ class Step(Template):
     """One step of an attack: what it is in ATT&CK, and the ways it can be done."""
 
     name: str
-    technique: tuple[Annotated[str, Field(pattern=r"^T\d{4}(\.\d{3})?$")], ...] = Field(min_length=1)
+    technique: tuple[Technique, ...] = Field(min_length=1)
     tactic: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
     after: Range = (1.0, 10.0)
     """Minutes after the previous step."""
@@ -266,6 +269,15 @@ class Step(Template):
     chance: float = Field(1.0, gt=0, le=1)
     """Whether it takes place at all."""
     variants: tuple[tuple[AnyEvent, ...], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_techniques(self) -> "Step":
+        shown = [event.technique or self.technique for variant in self.variants for event in variant]
+        if other := {name for names in shown for name in names} - {*self.technique}:
+            raise ValueError(f"{self.name} has no technique {', '.join(sorted(other))}")
+        if unseen := {*self.technique} - {name for names in shown for name in names}:
+            raise ValueError(f"no event of {self.name} shows {', '.join(sorted(unseen))}")
+        return self
 
 
 class Scenario(_Behaviour):
@@ -316,6 +328,8 @@ class Routine(_Behaviour):
 
     @model_validator(mode="after")
     def _check_processes(self) -> "Routine":
+        if any(event.technique for event in self.events()):
+            raise ValueError("a routine shows no technique")
         there = check_variant(self.there, {})
         if len(there) < len(self.there):
             raise ValueError("each process that is there needs a name of its own")

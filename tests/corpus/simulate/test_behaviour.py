@@ -7,7 +7,7 @@ import pytest
 
 from logfm.configs.schema.simulate import SimulateConfig
 from logfm.corpus.simulate import load_scenarios, simulate
-from logfm.corpus.simulate.templates import Scenario, load_routines
+from logfm.corpus.simulate.templates import Routine, Scenario, load_routines
 from logfm.corpus.simulate.world import make_world
 from logfm.errors import UserError
 
@@ -100,12 +100,46 @@ def test_an_unknown_scenario_is_refused(tmp_path: Path) -> None:
         ("by: tool", "host: '{server}', by: tool", "second: process tool runs on {host}, not on {server}"),
         ("name: second", "name: first", "two steps are called first"),
         ("name: small", "name: [", "cannot read the scenario"),
+        ("name: tool}", "name: tool, technique: [T1046]}", "first has no technique T1046"),
     ],
 )
 def test_a_typo_in_a_scenario_is_refused(tmp_path: Path, right: str, wrong: str, message: str) -> None:
     (tmp_path / "small.yaml").write_text(SCENARIO.replace(right, wrong))
     with pytest.raises(UserError, match=re.escape(message)):
         load_scenarios(folder=tmp_path)
+
+
+def test_each_technique_of_a_step_is_shown_by_an_event(tmp_path: Path) -> None:
+    text = SCENARIO.replace("technique: [T1033]", "technique: [T1033, T1082]")
+    (tmp_path / "small.yaml").write_text(text)
+    assert load_scenarios(folder=tmp_path)
+    for name in ("T1033", "T1082"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "small.yaml").write_text(text.replace("name: tool}", f"name: tool, technique: [{name}]}}"))
+        with pytest.raises(UserError, match=f"no event of first shows {'T1082' if name == 'T1033' else 'T1033'}"):
+            load_scenarios(folder=tmp_path / name)
+
+
+def test_a_routine_shows_no_technique() -> None:
+    routine = load_routines()[0].model_dump()
+    routine["variants"][0][0]["technique"] = ("T1033",)
+    with pytest.raises(ValueError, match="a routine shows no technique"):
+        Routine.model_validate(routine)
+
+
+def test_an_event_has_the_techniques_that_it_shows(many_lines: list[tuple[dict, str]]) -> None:
+    steps = {(one.name, step.name): step for one in load_scenarios() for step in one.steps}
+    shown = set()
+    for row, line in many_lines:
+        if row["label"] == "attack":
+            assert row["techniques"] and {*row["techniques"]} <= {*steps[row["scenario"], row["step"]].technique}
+        if row["step"] == "look_around" and '"EventID":1,' in line and "systeminfo" in line:
+            assert row["techniques"] == ["T1082"]
+            shown.add("T1082")
+        if row["step"] == "look_around" and '"EventID":1,' in line and "ipconfig" in line:
+            assert row["techniques"] == ["T1016"]
+            shown.add("T1016")
+    assert shown == {"T1082", "T1016"}
 
 
 def test_a_scenario_of_ones_own_loads(tmp_path: Path) -> None:
