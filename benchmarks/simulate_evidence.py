@@ -185,6 +185,7 @@ def _network(text: str, _: str) -> tuple[str, Fields]:
         info = layers["_ws_col"]["_ws_col_info"]
         fields = {"source": layers["ip"]["ip_ip_src"], "to": layers["ip"]["ip_ip_dst"], "layer": kind, "info": info,
                   "sport": ports.get("srcport", ""), "dport": ports.get("dstport", "")}  # fmt: skip
+        fields["length"] = layers["frame"]["frame_frame_len"]
         return "packet", fields | {"first": "1" if "[SYN]" in info or kind != "tcp" else ""}
     if "openvpn" in text:
         peer = _VPN.search(text)

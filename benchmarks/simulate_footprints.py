@@ -33,7 +33,8 @@ _SHOWN = {
     "audit.write": ("at", "exe", "path"),
 }
 """The fields of records that are data: those that a reader of the records can see."""
-_LENGTH = re.compile(r"Len=(\d+)")
+_TOTALS = re.compile(r"FIN, ACK\] Seq=(\d+) Ack=(\d+)")
+_HEADERS = 54
 _HEX = re.compile(r"^hex(\d+)$")
 _NUMBERS = {"number": r"\d{1,5}", "digit": r"\d", "octet": r"\d{1,3}", "port": r"\d{5}", "session": r"\d{1,4}",
             "bytes": r"\d+", "page": "/[^\x1f ]*", "asset": "/[^\x1f ]*", "document": r"\w+\.\w+",
@@ -194,14 +195,30 @@ def carried(evidence: Evidence, event: AnyEvent, one: Seen) -> bool:
     """Whether a connection carried as many bytes as its event says, where there are packets that show it."""
     if event.event != "network":
         return True
-    sizes = {True: 0, False: 0}
-    for near in evidence.keys["flow", one.fields["SourceIp"], one.fields["SourcePort"]]:
-        if near.kind == "packet" and (length := _LENGTH.search(near.fields["info"])):
-            sizes[near.fields["source"] == one.fields["SourceIp"]] += int(length[1])
-    return not any(sizes.values()) or all(
-        low <= size <= high or not size
-        for size, (low, high) in ((sizes[True], event.sent), (sizes[False], event.received))
+    volume = bytes_of(evidence.keys[_flow_of(one)])
+    return volume is None or all(
+        low <= size <= high for size, (low, high) in zip(volume, (event.sent, event.received), strict=True)
     )
+
+
+def _flow_of(one: Seen) -> tuple[str, str, str]:
+    fields = one.fields
+    if one.kind == "win3":
+        return "flow", fields["SourceIp"], fields["SourcePort"]
+    return "flow", fields["source"], fields["sport"]
+
+
+def bytes_of(flow: Sequence[Seen]) -> tuple[int, int] | None:
+    """The bytes that a connection sent and received, without its greeting; None where its end is not there."""
+    packets = [near for near in flow if near.kind == "packet"]
+    totals = next((found for near in packets if (found := _TOTALS.search(near.fields["info"]))), None)
+    if totals is None:
+        return None
+    volume = [int(total) - 1 for total in totals.groups()]
+    for near in packets:
+        if near.fields["info"].startswith(("Client Hello", "Server Hello", "GET ")):
+            volume[near.fields["info"].startswith("Server")] -= int(near.fields["length"]) - _HEADERS
+    return volume[0], volume[1]
 
 
 def left(evidence: Evidence, event: AnyEvent, one: Seen) -> Iterator[Seen]:

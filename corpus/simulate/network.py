@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import orjson
 
-from logfm.corpus.simulate.records import Record, moment, syslog_time
+from logfm.corpus.simulate.records import Record, moment, syslog_time, ttl_of
 from logfm.corpus.simulate.sources_of import NUMBER
 
 PACKETS = "network/packets.json"
@@ -31,6 +31,8 @@ _DURATION = re.compile(r'(?<="duration":)[\d.]+')
 _DAY = 86_400_000_000
 _MOST_DATA = 3
 _SEGMENT = 1460
+_OFFLOADED = 44 * _SEGMENT
+"""What segmentation offload makes of a long transfer's segments, at most: an IP packet has no more than 64 KiB."""
 
 
 def packet(time: int, ends: tuple[str, str, int, int], kind: str, length: int, info: str, flags: str = "") -> str:
@@ -65,13 +67,14 @@ def conversation(
 ) -> Iterator[tuple[int, str]]:
     """The packets of a conversation: times and lines. `volume` is the bytes sent and received.
 
-    At most a few packets of data are shown in each direction: like a capture that is cut at some packets a flow.
+    At most a few packets of data are shown in each direction, like a capture that is cut at some packets a flow; the
+    numbers of the last one count all bytes.
     """
     client, server, source_port, port = ends
     back = (server, client, port, source_port)
     if protocol != "tcp":
         for end, size, way in zip((ends, back), volume, ("request", "reply"), strict=True):
-            for length in _pieces(size):
+            for length in _pieces(size, _SEGMENT):
                 info = f"{end[2]} → {end[3]} Len={length}" if protocol == "udp" else f"Echo (ping) {way}"
                 yield time, packet(time, end, protocol, length + 42, info)
                 time += rng.randrange(300, 60_000)
@@ -82,28 +85,33 @@ def conversation(
                              (ends, "[ACK]", "·······A····")):  # fmt: skip
         yield time, packet(time, end, "tcp", 66 if "SYN" in info else 54, f"{end[2]} → {end[3]} {info}", flags)
         time += lap
+    greeted = [0, 0]
     if kind == "tls":
         # What a browser and most tools show of the name that they want.
-        yield time, packet(time, ends, kind, 583 + len(name), f"Client Hello (SNI={name})", "·······AP···")
+        greeted = [529 + len(name), _SEGMENT]
+        yield time, packet(time, ends, kind, 54 + greeted[0], f"Client Hello (SNI={name})", "·······AP···")
         time += lap
-        yield time, packet(time, back, kind, 1514, "Server Hello, Certificate", "·······AP···")
+        yield time, packet(time, back, kind, 54 + greeted[1], "Server Hello, Certificate", "·······AP···")
     elif kind == "http":
-        yield time, packet(time, ends, kind, 200 + len(name), f"GET / HTTP/1.1 (Host: {name})", "·······AP···")
+        greeted = [146 + len(name), 0]
+        yield time, packet(time, ends, kind, 54 + greeted[0], f"GET / HTTP/1.1 (Host: {name})", "·······AP···")
     says = _SAYS.get(kind, "[PSH, ACK]")
     for end, size in zip((ends, back), volume, strict=True):
-        for length in _pieces(size):
+        for length in _pieces(size, _OFFLOADED):
             # Pauses of a conversation are of every order of magnitude.
             time += min(20_000_000, int(rng.lognormvariate(11.5, 2.2)))
             yield time, packet(time, end, kind, length + 54, f"{says} Len={length}", "·······AP···")
     time += rng.randrange(1_000, 3_000_000)
-    yield time, packet(time, ends, "tcp", 54, f"{source_port} → {port} [FIN, ACK]", "·······A···F")
+    seq, ack = (1 + early + size for early, size in zip(greeted, volume, strict=True))
+    last = f"{source_port} → {port} [FIN, ACK] Seq={seq} Ack={ack} Win=64128 Len=0"
+    yield time, packet(time, ends, "tcp", 54, last, "·······A···F")
 
 
-def _pieces(size: int) -> Iterator[int]:
-    """Lengths of the packets of so many bytes; segmentation offload makes the first ones of long transfers larger."""
+def _pieces(size: int, most: int) -> Iterator[int]:
+    """Lengths of the first packets of so many bytes, each of `most` bytes at most."""
     count = min(_MOST_DATA, max(1, -(-size // _SEGMENT)))
     for number in range(count):
-        yield max(1, size // count) if number else max(1, size - size // count * (count - 1))
+        yield min(most, max(1, size // count) if number else max(1, size - size // count * (count - 1)))
 
 
 def firewall_line(rng: random.Random, time: int, ends: tuple[str, str, int, int], *, out: bool, blocked: bool,
@@ -141,6 +149,26 @@ def one_at_a_time(records: Sequence[Record]) -> list[Record]:
         else:
             found.append(record)
     return found[::-1]
+
+
+class Resolvers:
+    """What clients have asked the name server lately: for as long as an answer holds, they don't ask again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._asked: dict[tuple[str, int], bool] = {}
+
+    def ask(self, record: Record) -> bool:
+        """Whether a record, the next in order of time, comes about: one of a query may not."""
+        if record.lookup is None:
+            return True
+        place, number = record.lookup
+        if record.lookup not in self._asked:
+            asks = self._known.get(place, 0) <= record.time
+            self._asked[place, number] = asks
+            if asks:
+                self._known[place] = record.time + ttl_of(place.rpartition("/")[2]) * 1_000_000
+        return self._asked[place, number]
 
 
 def bucket_ends(file: str, time: int) -> tuple[str, str]:

@@ -88,9 +88,11 @@ class Player:
         """Let time pass (microseconds, by the clock)."""
         self.time = self.clock(self.time, pause) if self.clock else self.time + pause
 
-    def put(self, file: str, body: str | dict[str, Any], time: int | None = None) -> None:
+    def put(
+        self, file: str, body: str | dict[str, Any], time: int | None = None, lookup: tuple[str, int] | None = None
+    ) -> None:
         """Keep a record of this moment, or of `time`. The body carries its own time."""
-        self.records.append(Record(self.time if time is None else time, file, body, self.truth))
+        self.records.append(Record(self.time if time is None else time, file, body, self.truth, lookup))
 
     def fill(self, text: str) -> str:
         """Replace the placeholders of a text."""
@@ -115,16 +117,25 @@ class Player:
                 self.records.append(Record(end, WINDOWS, windows_detail.exited(self.world, end, process), truth))
 
     def look_up(
-        self, name: str, client: str, kind: str = "A", rcode: str = "NOERROR", answer: str | None = None
+        self,
+        name: str,
+        client: str,
+        kind: str = "A",
+        rcode: str = "NOERROR",
+        answer: str | None = None,
+        *,
+        cached: bool = False,
     ) -> None:
-        """Leave a query in the name server's log."""
+        """Leave a query in the name server's log; with `cached`, only if the client doesn't know the answer."""
         hosts = self.world.hosts
         address = hosts[client].address if client in hosts else client
         server = hosts[self.cast.get("dc")].address
         ends, number = (address, server, wide.any_port(self)), self.rng.randrange(65536)
-        self.put(DNS, dns_line(self.rng, self.time, ends, number, name, kind, rcode, answer))
+        lookup = (f"{address}/{name}", number) if cached else None
+        self.put(DNS, dns_line(self.rng, self.time, ends, number, name, kind, rcode, answer), lookup=lookup)
         said = f" {answer}" if answer and rcode == "NOERROR" else _SAID.get(rcode, "")
-        wide.asked(self, ends, number, name, kind, said)
+        if self.wide:
+            wide.asked(self, ends, number, f"{kind} {name}", said, lookup)
 
     def begin(self, events: Sequence[ProcessEvent]) -> None:
         """Let processes run that began earlier: nothing is left of that."""
@@ -163,7 +174,7 @@ class Player:
         process = self.process(event.by, host)
         name, address = wide.resolve(self, to)
         if name != address:
-            self.look_up(name, host, answer=address)
+            self.look_up(name, host, answer=address, cached=True)
             self.put(WINDOWS, windows.looked_up(self.world, self.time, process, name, address))
         self.time += self.rng.randrange(2_000, 90_000)
         body = windows.connected(self.world, self.rng, self.time, process, (name, address), event.port)

@@ -1,6 +1,7 @@
 """One record of a log on its way to disk, and the lines of the text formats."""
 
 import random
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Neither depends on a locale, as strftime's %b would.
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _QTYPES = {"A": 1, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "HTTPS": 65}
+_TTLS = (20, 60, 60, 300, 300, 600, 3600, 86400)
 _RCODES = {"NOERROR": 0, "SERVFAIL": 2, "NXDOMAIN": 3, "REFUSED": 5}
 _DNS_FIELDS = (
     "ts:time uid:string id.orig_h:addr id.orig_p:port id.resp_h:addr id.resp_p:port proto:enum "
@@ -42,6 +44,8 @@ class Record:
     file: str
     body: str | dict[str, Any]
     truth: Truth
+    lookup: tuple[str, int] | None = None
+    """Of a query that a cache may answer: `client/name`, and the transaction's number."""
 
 
 def moment(time: int) -> datetime:
@@ -85,6 +89,11 @@ def web_line(
     )
 
 
+def ttl_of(name: str) -> int:
+    """How long an answer holds (seconds): always the same for a name."""
+    return _TTLS[zlib.crc32(name.encode()) % len(_TTLS)]
+
+
 def dns_header(start: int) -> list[str]:
     """The lines before the records of a Zeek log."""
     names, kinds = zip(*(field.split(":") for field in _DNS_FIELDS.split()), strict=True)
@@ -108,7 +117,7 @@ def dns_line(
     client, server, port = ends
     found = answer is not None and rcode == "NOERROR"
     uid = "C" + "".join(rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789", k=17))
-    ttl = float(rng.choice((20, 60, 60, 300, 300, 600, 3600, 86400)))
+    ttl = float(ttl_of(query))
     values = (
         f"{time // 1_000_000}.{time % 1_000_000:06d}", uid, client, port, server, 53, "udp",
         number, f"{rng.expovariate(60) + 0.0003:.6f}", query, 1, "C_INTERNET", _QTYPES[kind], kind,

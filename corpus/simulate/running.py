@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from logfm.artifacts import Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.simulate import SimulateConfig
 from logfm.corpus.events import event_id
+from logfm.corpus.simulate.network import Resolvers
 from logfm.corpus.simulate.playing import SECOND
 from logfm.corpus.simulate.records import DNS, FILES, Record, dns_header, moment
 from logfm.corpus.simulate.scheduling import Activity, play, schedule, span
@@ -76,7 +77,9 @@ def _run(
     with ExitStack() as stack:
         writer = stack.enter_context(pq.ParquetWriter(folder / TRUTH, TRUTH_SCHEMA))
         files = {name: stack.enter_context((logs / name).open("wb")) for name in FILES}
-        counts = _write(_in_order(world, activities, end), files, writer, config)
+        resolvers = Resolvers()
+        records = (record for record in _in_order(world, activities, end) if resolvers.ask(record))
+        counts = _write(records, files, writer, config)
     for name in FILES:
         # A reader takes the year of BSD syslog times from the file's own time.
         os.utime(logs / name, (end // SECOND, end // SECOND))

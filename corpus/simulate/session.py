@@ -8,7 +8,7 @@ from random import Random
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate.drift import is_used
 from logfm.corpus.simulate.lookalikes import lookalikes
-from logfm.corpus.simulate.network import one_at_a_time
+from logfm.corpus.simulate.network import Resolvers, one_at_a_time
 from logfm.corpus.simulate.planning import SECOND, Session, is_held
 from logfm.corpus.simulate.playing import Player
 from logfm.corpus.simulate.records import Record, Truth
@@ -61,7 +61,8 @@ def play_session(world: World, config: SessionsConfig, session: Session, like: S
     records = _background(rng, world, config, session, cast, wanted, pace)
     if session.scenario:
         records += _attack(world, config, session, like, cast, _clock(session, records))[0]
-    return one_at_a_time(sorted(records, key=lambda one: one.time))
+    resolvers = Resolvers()
+    return one_at_a_time([one for one in sorted(records, key=lambda one: one.time) if resolvers.ask(one)])
 
 
 def _clock(session: Session, records: Sequence[Record]) -> Clock:

@@ -43,20 +43,19 @@ def flow(
             player.put(network.PACKETS, line, time)
 
 
-def asked(player: "Player", ends: tuple[str, str, int], number: int, name: str, kind: str, answer: str) -> None:
-    """Leave the packets of a query: `ends` is client, server and the client's port, `number` the transaction's id."""
-    if not player.wide:
-        return
+def asked(
+    player: "Player", ends: tuple[str, str, int], number: int, query: str, answer: str, lookup: tuple[str, int] | None
+) -> None:
+    """Leave the packets of a query (type and name): `ends` is client, server and the client's port, `number` the
+    transaction's id, `lookup` that of its records."""
     client, server, port = ends
-    question = f"Standard query 0x{number:04x} {kind} {name}"
-    player.put(
-        network.PACKETS, network.packet(player.time, (client, server, port, 53), "dns", 71 + len(name), question)
-    )
-    reply = f"Standard query response 0x{number:04x} {kind} {name}{answer}"
+    question = f"Standard query 0x{number:04x} {query}"
+    line = network.packet(player.time, (client, server, port, 53), "dns", 69 + len(query), question)
+    player.put(network.PACKETS, line, lookup=lookup)
+    reply = f"Standard query response 0x{number:04x} {query}{answer}"
     time = player.time + player.rng.randrange(400, 30_000)
-    player.put(
-        network.PACKETS, network.packet(time, (server, client, 53, port), "dns", 87 + len(reply) // 2, reply), time
-    )
+    line = network.packet(time, (server, client, 53, port), "dns", 87 + len(reply) // 2, reply)
+    player.put(network.PACKETS, line, time, lookup)
 
 
 def resolve(player: "Player", to: str) -> tuple[str, str]:
@@ -73,7 +72,7 @@ def exchange(player: "Player", event: TrafficEvent) -> None:
     source = machine.address if machine else client
     name, address = resolve(player, player.fill(event.to))
     if name != address and machine:
-        player.look_up(name, client, answer=address)
+        player.look_up(name, client, answer=address, cached=True)
     volume = player.rng.randint(*event.sent), player.rng.randint(*event.received)
     port = int(player.fill(event.client_port)) if event.client_port else any_port(player)
     ends = (source, address, port, event.port)
@@ -92,7 +91,7 @@ def browse(player: "Player", event: BrowseEvent) -> None:
     name, address = resolve(player, url.split("/")[2] if "//" in url else url)
     process = player.process("browser", host)
     if player.rng.random() < 0.7:
-        player.look_up(name, host, answer=address)
+        player.look_up(name, host, answer=address, cached=True)
         player.put(WINDOWS, windows.looked_up(player.world, player.time, process, name, address))
     player.time += player.rng.randrange(2_000, 90_000)
     body = windows.connected(player.world, player.rng, player.time, process, (name, address), 443)

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
 from logfm.corpus.simulate import load_scenarios, simulate_sessions
+from logfm.corpus.simulate.network import Resolvers, conversation
 from logfm.corpus.simulate.planning import plan
 from logfm.corpus.simulate.playing import Player
+from logfm.corpus.simulate.records import Record, Truth, ttl_of
 from logfm.corpus.simulate.session import all_routines, play_session
 from logfm.corpus.simulate.sources_of import NUMBER
 from logfm.corpus.simulate.values import Cast
@@ -186,6 +189,46 @@ def test_a_query_has_one_port_and_number_in_both_sources(found: list[tuple[dict[
             one = json.loads(text)
             wrong = ["No such name" in reply for reply in said[f"{int(one['trans_id']):04x}"] if one["query"] in reply]
             assert not wrong or (one["rcode_name"] == "NXDOMAIN") in wrong
+
+
+def test_no_frame_is_larger_than_a_packet_can_be(found: list[tuple[dict[str, Any], str]]) -> None:
+    sizes = [int(json.loads(text)["layers"]["frame"]["frame_frame_len"]) for row, text in found
+             if row["file"].endswith("packets.json")]  # fmt: skip
+    assert max(sizes) <= 65_535 and sum(size > 1514 for size in sizes) > 10
+
+
+@pytest.mark.parametrize(("port", "greeted"), [(443, (529 + 6, 1460)), (80, (146 + 6, 0)), (22, (0, 0))])
+def test_the_last_packet_counts_all_bytes(port: int, greeted: tuple[int, int]) -> None:
+    for volume in ((90, 26_214_400), (1_200, 8_000), (400_000, 1)):
+        ends = ("10.0.0.1", "198.18.0.1", 50_000, port)
+        lines = [line for _, line in conversation(stream(1), 0, ends, "a.test", volume, "tcp")]
+        seq, ack = map(int, re.search(r"FIN, ACK\] Seq=(\d+) Ack=(\d+)", lines[-1]).groups())
+        assert (seq - 1, ack - 1) == tuple(sum(one) for one in zip(greeted, volume, strict=True))
+
+
+def test_a_client_asks_again_only_when_the_answer_is_old(found: list[tuple[dict[str, Any], str]]) -> None:
+    asked: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row, text in found:
+        if row["file"].endswith("dns.log") and "sharepoint" in text:
+            one = json.loads(text)
+            assert one["TTLs"] == [ttl_of(one["query"])]
+            asked[row["session"], one["id.orig_h"]].append(float(one["ts"]))
+    ttl = ttl_of(f"{make_world(13, 6).company}.sharepoint.example")
+    assert len(asked) > 10
+    assert all(later - time >= ttl for times in asked.values() for time, later in pairwise(sorted(times)))
+    # Windows tells of each time that a program wants a name.
+    wanted = sum('"EventID":22,' in text and "sharepoint" in text for _, text in found)
+    assert wanted > sum(map(len, asked.values()))
+
+
+def test_records_of_a_query_come_and_go_together() -> None:
+    def query(time: int, number: int, file: str) -> Record:
+        return Record(time, file, "", Truth(), ("10.0.0.1/a.example", number))
+
+    times = [0, 1, ttl_of("a.example") * 1_000_000 - 1, ttl_of("a.example") * 1_000_000]
+    records = [query(time, number, file) for number, time in enumerate(times) for file in ("dns", "packets")]
+    resolvers = Resolvers()
+    assert [one.time for one in records if resolvers.ask(one)] == [times[0]] * 2 + [times[-1]] * 2
 
 
 def test_a_logon_and_what_is_run_by_it_share_an_id(windows: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
