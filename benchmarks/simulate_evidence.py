@@ -48,7 +48,7 @@ class Evidence:
         return _FOLDERS.get(kind.partition(".")[0], "windows") in self.sources
 
     def near(self, kind: str, low: float, high: float) -> list[Seen]:
-        """The records of a kind from one time to another."""
+        """The records of a kind from one time to another; `begun` are the first packets of flows."""
         times = self.times[kind]
         return self.kinds[kind][bisect_left(times, low) : bisect_left(times, high)]
 
@@ -60,8 +60,9 @@ def gather(lines: Sequence[tuple[int, float, str, str, str]], sources: frozenset
         kind, fields = _READ[source](text, host)
         one = Seen(number, time, kind, fields)
         found.seen[number] = one
-        found.kinds[kind].append(one)
-        found.times[kind].append(time)
+        for name in (kind, "begun") if fields.get("first") else (kind,):
+            found.kinds[name].append(one)
+            found.times[name].append(time)
         for key in _keys(one):
             found.keys[key].append(one)
         for address, name in _names(one):
@@ -258,9 +259,9 @@ def _browser(text: str, host: str) -> tuple[str, Fields]:
     return "tab" if "url" in data else "window", fields
 
 
-_FOLDERS = {"auth": "linux", "audit": "linux", "packet": "network", "firewall": "network", "vpn": "network",
-            "dns": "dns", "web": "web", "mail": "mail", "cloudtrail": "cloud", "office": "cloud", "entra": "cloud",
-            "tab": "browser", "window": "browser"}  # fmt: skip
+_FOLDERS = {"auth": "linux", "audit": "linux", "packet": "network", "begun": "network", "firewall": "network",
+            "vpn": "network", "dns": "dns", "web": "web", "mail": "mail", "cloudtrail": "cloud", "office": "cloud",
+            "entra": "cloud", "tab": "browser", "window": "browser"}  # fmt: skip
 _READ: dict[str, Callable[[str, str], tuple[str, Fields]]] = {
     "windows": _windows,
     "linux": _linux,

@@ -41,8 +41,52 @@ _NUMBERS = {"number": r"\d{1,5}", "digit": r"\d", "octet": r"\d{1,3}", "port": r
             "unique": r"[0-9a-f-]+"}  # fmt: skip
 
 
-def anchor(event: AnyEvent) -> tuple[str, dict[str, str]]:
-    """The kind of the record that shows an event best, and templates of that record's fields."""
+def anchor(evidence: Evidence, event: AnyEvent) -> tuple[str, dict[str, str]] | None:
+    """The kind of the record that shows an event best, and templates of that record's fields; None where no source that
+    may be looked at shows it."""
+    return next((one for one in (_best(event), *_else(event)) if evidence.has(one[0])), None)
+
+
+def _else(event: AnyEvent) -> Iterator[tuple[str, dict[str, str]]]:
+    """What shows an event where the source that shows it best is not there."""
+    match event.event:
+        case "network":
+            yield _flow(event.host, event.to, event.port)
+        case "browse":
+            site = event.url.split("/")[2]
+            browser = USER_PROCESSES["browser"]
+            yield "win3", {"host": event.host, "Image": browser, "DestinationPort": "443", "peers": site}
+            yield _flow(event.host, site, 443)
+        case "logon" if event.type in (3, 10) and event.source != "-":
+            yield _flow(event.source, event.host, 3389 if event.type == 10 else 445)
+        case "auth":
+            if caller := _CALLER.search(event.message):
+                yield _flow(caller[1], "{linux_address}", 22)
+        case _:
+            return
+
+
+def _flow(client: str, server: str, port: int, protocol: str = "tcp") -> tuple[str, dict[str, str]]:
+    """The first packet of a flow. Names are known of machines that somebody has looked up: of servers."""
+    # A ping shows no port.
+    return "begun", {
+        "layer": protocol,
+        "dport": str(port or ""),
+        "source": _ADDRESSES.get(client, client),
+        "to": server,
+    }
+
+
+_CALLER = re.compile(r"from (\S+) port")
+_ADDRESSES = {
+    "{host}": "{address}",
+    "{admin_host}": "{admin_address}",
+    "{peer}": "{peer_address}",
+    "{server}": "{server_address}",
+}
+
+
+def _best(event: AnyEvent) -> tuple[str, dict[str, str]]:
     match event.event:
         case "process":
             return "win1", {"host": event.host, "who": event.user, "Image": event.image, "CommandLine": event.command}
@@ -72,15 +116,7 @@ def anchor(event: AnyEvent) -> tuple[str, dict[str, str]]:
         case "focus":
             return "window", {"host": event.host, "app": event.app, "title": event.title}
         case "traffic":
-            # A ping shows no port.
-            port = str(event.port or "")
-            return "packet", {
-                "first": "1",
-                "layer": event.protocol,
-                "dport": port,
-                "source": event.client,
-                "to": event.to,
-            }
+            return _flow(event.client, event.to, event.port, event.protocol)
         case _:
             defaults = record_specs()[event.record].spec.defaults
             return event.record, {name: {**defaults, **event.data}.get(name, "") for name in _SHOWN[event.record]}
@@ -225,6 +261,9 @@ def left(evidence: Evidence, event: AnyEvent, one: Seen) -> Iterator[Seen]:
     """Everything that an event left beside the record that shows it best."""
     yield one
     fields = one.fields
+    if one.kind == "packet":
+        yield from _of_traffic(evidence, one)
+        return
     match event.event:
         case "process":
             yield from _of_process(evidence, one)
@@ -244,10 +283,10 @@ def left(evidence: Evidence, event: AnyEvent, one: Seen) -> Iterator[Seen]:
                     yield from evidence.keys["flow", fields["client"], near.fields["sport"]]
         case "dns":
             yield from _asked(evidence, fields["query"], one.time)
-        case "browse":
+        case "browse" if one.kind == "tab":
             yield from _of_page(evidence, one)
-        case "traffic":
-            yield from _of_traffic(evidence, one)
+        case "browse":
+            yield from _of_connection(evidence, one)
         case "log":
             yield from _of_log(evidence, one)
         case _:
@@ -343,7 +382,7 @@ def _of_traffic(evidence: Evidence, one: Seen) -> Iterator[Seen]:
     for near in evidence.near("firewall", one.time - 1.0, one.time + 0.01):
         if all(near.fields[key] == fields[key] for key in ("source", "to")):
             yield near
-    for near in evidence.near("dns", one.time - 0.001, one.time + 0.001):
+    for near in evidence.near("dns", one.time - 0.1, one.time + 0.001):
         if near.fields["client"] == fields["source"] and near.fields["answer"] == fields["to"]:
             yield near
             yield from _asked(evidence, near.fields["query"], near.time)

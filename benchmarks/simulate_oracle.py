@@ -98,7 +98,7 @@ def best_run(evidence: Evidence, scenario: Scenario) -> Run:
 
 def _visible(evidence: Evidence, variant: Sequence[AnyEvent]) -> list[AnyEvent]:
     """The events that the sources at hand would show."""
-    return [event for event in variant if evidence.has(anchor(event)[0])]
+    return [event for event in variant if anchor(evidence, event)]
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
@@ -120,9 +120,12 @@ def _follow(evidence: Evidence, scenario: Scenario, step: Step, variant: Sequenc
 
 def _happen(evidence: Evidence, scenario: Scenario, step: Step, event: AnyEvent, run: Run) -> Iterator[Run]:
     """The ways in which an event follows a run: some of the next records that fit it, each repeated or not."""
-    kind = anchor(event)[0]
+    shows = anchor(evidence, event)
+    if shows is None:
+        return
+    kind = shows[0]
     candidates = [one for one in evidence.near(kind, run.time - _EARLY, math.inf) if one.number not in run.used]
-    match = _matcher(evidence, scenario, event, run)
+    match = _matcher(evidence, scenario, event, run, shows[1])
     tried = 0
     for place, one in enumerate(candidates):
         bound = match(one)
@@ -167,9 +170,8 @@ def _with(
 
 
 def _matcher(
-    evidence: Evidence, scenario: Scenario, event: AnyEvent, run: Run
+    evidence: Evidence, scenario: Scenario, event: AnyEvent, run: Run, fields: dict[str, str]
 ) -> Callable[[Seen], dict[str, str] | None]:
-    _, fields = anchor(event)
     names = tuple(fields)
     template = CUT.join(fields.values())
     used = set(names_in(scenario, template))
@@ -188,8 +190,10 @@ def _matcher(
 
 
 def _related(event: AnyEvent, run: Run, one: Seen) -> bool:
-    """Whether the processes of a record are those that the event names."""
+    """Whether the processes of a record are those that the event names; packets show none."""
     fields = one.fields
+    if one.kind == "packet":
+        return True
     for role, guid, image in (("parent", "ParentProcessGuid", "ParentImage"), ("by", "ProcessGuid", "Image"),
                               ("target", "TargetProcessGUID", "TargetImage")):  # fmt: skip
         name = getattr(event, role, None)
@@ -203,5 +207,5 @@ def _related(event: AnyEvent, run: Run, one: Seen) -> bool:
                 return False
         elif not process_of(name, fields.get(image, "")):
             return False
-    pid = getattr(event, "pid", None)
+    pid = getattr(event, "pid", None) if one.kind == "auth" else None
     return not (isinstance(pid, str) and pid in run.pids and run.pids[pid] != fields.get("pid"))
