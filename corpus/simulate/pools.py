@@ -1,5 +1,9 @@
 """Words that the invented company and its surroundings are made of."""
 
+# No library of invented data (faker) is asked for them: its lists change from version to version, and with them every
+# byte that a seed gives, unless all who install the core are held to one. Addresses and domains must be reserved ones,
+# and agents those that the drift of versions goes on from, so names of people would be all that it gave.
+
 
 def _words(text: str) -> list[str]:
     return text.split()
@@ -229,6 +233,24 @@ MODULES = {
 FRAMES = _words(
     "RPCRT4.dll combase.dll windows.storage.dll ole32.dll SHELL32.dll advapi32.dll sechost.dll ucrtbase.dll"
 )
+# Lines of modules that administrators load.
+SCRIPT = [
+    "    [CmdletBinding(SupportsShouldProcess = $true)]",
+    "    param([Parameter(Mandatory = $true)][string[]]$ComputerName, [int]$Timeout = {number}, [switch]$Force)",
+    "    begin { $errors = 0; Set-StrictMode -Version Latest; $started = Get-Date }",
+    "function Get-ServiceReport {",
+    "function Set-PrinterDefault {",
+    "    foreach ($computer in $ComputerName) {",
+    "        try { $service = Get-Service -ComputerName $computer -Name {account} -ErrorAction Stop }",
+    '        catch [System.InvalidOperationException] { Write-Warning "$computer does not answer"; $errors++ }',
+    "        $disk = Get-CimInstance Win32_LogicalDisk -ComputerName $computer -Filter 'DriveType = 3'",
+    "        if ($disk.FreeSpace / $disk.Size -lt 0.{digit}) { $report += [pscustomobject]@{ Name = $computer } }",
+    '        $share = "\\\\$computer\\c$\\Temp\\report-{hex4}.csv"',
+    "    # Spooler and updates are looked after by another task.",
+    "    $report | Sort-Object Name | Export-Csv -NoTypeInformation -Path C:\\Reports\\{document}.csv",
+    '    end { Write-Verbose "$errors errors since $started"; return $report }',
+    "}",
+]
 PORT_NAMES = {
     22: "ssh",
     80: "http",

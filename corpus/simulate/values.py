@@ -9,6 +9,10 @@ from logfm.corpus.simulate.records import sysmon_time
 from logfm.corpus.simulate.world import World, zipf
 
 Draw = Callable[["Cast"], str]
+_SCRIPT = (2_000, 12_000)
+"""Characters of a module's script."""
+_LAST = 0.015
+"""How likely it ends after any line beyond the least."""
 _YEAR = 365 * 86_400
 
 
@@ -108,6 +112,15 @@ def _page(cast: Cast) -> str:
     return page
 
 
+def _script(cast: Cast) -> str:
+    """A module's script of 2 to 12 KB, as PowerShell logs whole modules when they load."""
+    lines, size = [], 0
+    while size < _SCRIPT[0] or (size < _SCRIPT[1] and cast.rng.random() > _LAST):
+        lines.append(cast.fill(cast.rng.choice(pools.SCRIPT)))
+        size += len(lines[-1])
+    return "\n".join(lines)
+
+
 def _hex(digits: int) -> Draw:
     return lambda cast: f"{cast.rng.getrandbits(4 * digits):0{digits}x}"
 
@@ -191,6 +204,7 @@ EVENT_VALUES: dict[str, Draw] = {
     "octet": _number(1, 255),
     "port": _number(32_768, 61_000),
     "session": _number(100, 9_000),
+    "module": _script,
     "t_lately": _before(5, 300),
     "t_years_ago": _before(2 * _YEAR, 5 * _YEAR),
     "bytes": lambda cast: str(int(cast.rng.lognormvariate(9, 1.4))),

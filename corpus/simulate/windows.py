@@ -8,7 +8,7 @@ from typing import Any
 
 from logfm.corpus.simulate import pools
 from logfm.corpus.simulate.records import stamp, sysmon_time
-from logfm.corpus.simulate.world import Process, World
+from logfm.corpus.simulate.world import Process, World, stream
 
 Fields = dict[str, Any]
 SYSMON = ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon")
@@ -21,6 +21,7 @@ NTLM = {
     "LogonGuid": "{00000000-0000-0000-0000-000000000000}",
 }
 """What a logon shows that was by NTLM."""
+_TRACES = 6
 _SECURITY = ("Security", "Microsoft-Windows-Security-Auditing")
 
 
@@ -152,8 +153,6 @@ def looked_up(world: World, time: int, process: Process, query: str, address: st
 
 def opened(world: World, rng: random.Random, time: int, process: Process, target: Process, mask: str) -> Fields:
     """Sysmon 10: a process opened another one."""
-    frames = ["ntdll.dll", "KERNELBASE.dll", *rng.choices(pools.FRAMES, k=rng.randrange(1, 12))]
-    trace = "|".join(f"C:\\Windows\\System32\\{module}+{rng.randrange(0x1000, 0xFFFFF):x}" for module in frames)
     event = sysmon(world, time, 10, process, {
         "SourceProcessGUID": process.guid,
         "SourceProcessId": str(process.pid),
@@ -163,13 +162,32 @@ def opened(world: World, rng: random.Random, time: int, process: Process, target
         "TargetProcessId": str(target.pid),
         "TargetImage": target.image,
         "GrantedAccess": mask,
-        "CallTrace": trace,
+        "CallTrace": rng.choice(_traces(process.image)),
         "SourceUser": "\\".join(account(world, process.user)[:2]),
         "TargetUser": "\\".join(account(world, target.user)[:2]),
     })  # fmt: skip
     for name in ("ProcessGuid", "ProcessId", "Image"):
         del event[name]
     return event
+
+
+@lru_cache(1024)
+def _traces(image: str) -> tuple[str, ...]:
+    """The ways in which a program opens others: of one build of Windows, where a function returns to is always the same
+    place in its module."""
+    rng = stream("traces", image.lower())
+    found = []
+    for _ in range(_TRACES):
+        frames = ["ntdll.dll", "KERNELBASE.dll", *rng.choices(pools.FRAMES, k=rng.randrange(1, 12))]
+        places = (f"C:\\Windows\\System32\\{module}+{rng.choice(_places(module)):x}" for module in frames)
+        found.append("|".join(places))
+    return tuple(found)
+
+
+@lru_cache
+def _places(module: str) -> tuple[int, ...]:
+    rng = stream("places", module)
+    return tuple(rng.randrange(0x1000, 0xFFFFF) for _ in range(_TRACES))
 
 
 def injected(world: World, time: int, process: Process, target: Process, fields: Fields) -> Fields:

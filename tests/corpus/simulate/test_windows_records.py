@@ -1,11 +1,17 @@
 import json
+from collections import defaultdict
 from pathlib import Path
+from random import Random
 from statistics import median
 
 import pytest
 
 from logfm.configs.schema.simulate import SessionsConfig
 from logfm.corpus.simulate import simulate_sessions
+from logfm.corpus.simulate.playing import Player
+from logfm.corpus.simulate.session import all_routines
+from logfm.corpus.simulate.values import Cast
+from logfm.corpus.simulate.world import make_world
 
 # Names that the same events have in the OTRF captures.
 OTRF = {
@@ -67,3 +73,27 @@ def test_records_of_one_behaviour_share_their_keys(events: list[dict]) -> None:
     made = {(one["Hostname"], one["NewProcessId"]) for one in events if one["EventID"] == 4688}
     ended = {(one["Hostname"], one["ProcessId"]) for one in events if one["EventID"] == 4689}
     assert ended and ended <= made
+
+
+def test_traces_of_calls_repeat_as_those_of_one_build_do(events: list[dict]) -> None:
+    traces: dict[str, set[str]] = defaultdict(set)
+    places: dict[str, set[str]] = defaultdict(set)
+    for one in events:
+        if one["EventID"] == 10:
+            traces[one["SourceImage"]].add(one["CallTrace"])
+            for frame in one["CallTrace"].split("|"):
+                module, _, offset = frame.rpartition("+")
+                places[module].add(offset)
+    assert max(map(len, traces.values())) > 2
+    assert all(len(found) <= 6 for found in [*traces.values(), *places.values()])
+
+
+def test_modules_are_long_scripts() -> None:
+    routine = next(one for one in all_routines() if one.name == "scripts_of_the_system")
+    world, sizes = make_world(0, 4), []
+    for number in range(40):
+        rng = Random(number)
+        player = Player(world, rng, Cast(world, rng, values=routine.values), 1_741_000_000_000_000, wide=True)
+        player.play(next(one for one in routine.variants if "{module}" in str(one)))
+        sizes += [len(one.body.get("ScriptBlockText") or one.body["CommandLine"]) for one in player.records]
+    assert len(sizes) > 15 and 2_000 <= min(sizes) < 4_000 and 8_000 < max(sizes) <= 12_400
