@@ -17,7 +17,16 @@ from typing import Any, Literal
 
 from logfm.corpus.simulate.planning import usual
 from logfm.corpus.simulate.pools import SYSTEM_PROCESSES
-from logfm.corpus.simulate.templates import PLACEHOLDER, AnyEvent, ProcessEvent, Routine, Scenario, Step, texts_of
+from logfm.corpus.simulate.templates import (
+    PLACEHOLDER,
+    AnyEvent,
+    NetworkEvent,
+    ProcessEvent,
+    Routine,
+    Scenario,
+    Step,
+    texts_of,
+)
 from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import World, make_world
 
@@ -28,6 +37,10 @@ _CLOSE = 12
 if it is as long but for so many, or a sixth."""
 _EACH = 2
 """Routines made of each way of a step."""
+_TOLD = 1.1
+"""A connection whose most bytes are so many times its least can be told by its size."""
+_OTHERS = {"browser": ("teams", "outlook")}
+"""What else connects from a workstation all day, by what does in attacks."""
 _COMMAND = "COMMAND="
 """In lines of sudo, before what may be replaced: who runs it is in the lines around it too. Other lines of logons are
 the same whoever comes, and have an order."""
@@ -204,9 +217,18 @@ class _Maker:
             if honest:
                 found.append(self._saying(event, honest))
             elif event.event not in _CONTENT or (event.event == "auth" and _COMMAND not in event.message):
-                self._keep(event, event.model_dump())
-                found.append(_plain(event, self._scenario))
+                found.append(self._shape(event))
         return tuple(found)
+
+    def _shape(self, event: AnyEvent) -> AnyEvent:
+        """An event that says nothing but who does it: the same, by another program where its size would tell."""
+        if isinstance(event, NetworkEvent) and event.by in _OTHERS and event.sent[1] <= _TOLD * event.sent[0]:
+            # The size is known of the network and the program of its host: only both together are the attack's.
+            self._keep(event, event.model_dump())
+            return event.model_copy(update={"by": self._rng.choice(_OTHERS[event.by]), "technique": ()})
+        shape = _plain(event, self._scenario)
+        self._keep(shape, shape.model_dump())
+        return shape
 
     def _program(self, event: ProcessEvent, others: Sequence[AnyEvent], parent: _Honest | None = None) -> _Honest:
         """A program that does what the step's does, and is called about as long; one that `parent` starts, if any."""
@@ -267,7 +289,7 @@ class _Maker:
 
     def _keep(self, event: AnyEvent, document: Mapping[str, Any]) -> None:
         """Keep the scenario's own choices of what an event goes on saying: who logs on, by which program."""
-        if event.event in ("auth", "web"):
+        if event.event in ("auth", "web", "network"):
             names = {name for text in texts_of(dict(document)) for name in PLACEHOLDER.findall(text)}
             self.values |= {name: texts for name, texts in self._scenario.values.items() if name in names}
 

@@ -105,6 +105,21 @@ def said(behaviour):
     return [getattr(e, SAID[e.event]) for e in behaviour.events() if e.event in SAID]
 
 
+def test_a_size_and_a_program_together_are_the_attacks(alike, scenarios):
+    sizes = set()
+    for scenario in scenarios:
+        for step in scenario.steps:
+            told = {(e.sent, e.received) for v in step.variants for e in v
+                    if e.event == "network" and e.by == "browser" and e.sent[1] <= 1.1 * e.sent[0]}  # fmt: skip
+            by = {e.by for e in alike[f"like_{scenario.name}_{step.name}"].events()
+                  if e.event == "network" and (e.sent, e.received) in told}  # fmt: skip
+            assert bool(by) == bool(told) and by <= {"teams", "outlook"}
+            sizes |= told
+    assert len(sizes) >= 9
+    drops = alike["like_extension_ask_for_place"]
+    assert {e.to for e in drops.events()} == {"{drop}"} and len(drops.values["drop"]) == 3
+
+
 def test_processes_of_earlier_steps_have_their_like(alike, scenarios):
     stand_ins = 0
     for scenario in scenarios:
