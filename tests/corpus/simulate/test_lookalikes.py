@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus.simulate import session
 from logfm.corpus.simulate.lookalikes import _Known, lookalikes
 from logfm.corpus.simulate.planning import plan, usual
 from logfm.corpus.simulate.playing import Player
@@ -14,7 +15,7 @@ from logfm.corpus.simulate.pools import SYSTEM_PROCESSES, USER_PROCESSES
 from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.session import all_routines
 from logfm.corpus.simulate.templates import HERE, Routine, load_routines, load_scenarios
-from logfm.corpus.simulate.values import Cast
+from logfm.corpus.simulate.values import Cast, shared_cast
 from logfm.corpus.simulate.world import make_world
 
 SAID = {"process": "command", "file": "path", "registry": "key", "dns": "query"}
@@ -118,6 +119,63 @@ def test_a_size_and_a_program_together_are_the_attacks(alike, scenarios):
     assert len(sizes) >= 9
     drops = alike["like_extension_ask_for_place"]
     assert {e.to for e in drops.events()} == {"{drop}"} and len(drops.values["drop"]) == 3
+
+
+@pytest.fixture(scope="module")
+def planned():
+    config, world = SessionsConfig(seed=6, sessions=6, attacks=0, events=900, hosts=6), make_world(6, 6)
+    return config, world, plan(config, world, load_scenarios(["insider"], wide=True))
+
+
+def test_they_wait_by_the_clock_and_at_the_pace_of_the_attack(planned, monkeypatch):
+    config, world, sessions = planned
+    played = defaultdict(list)
+    play = session._play
+
+    def watched(world, one, activity, pace, clock):
+        played[activity.key].append((activity.routine.alike, pace, clock))
+        return play(world, one, activity, pace, clock)
+
+    monkeypatch.setattr(session, "_play", watched)
+    one, rng = sessions[0], Random(0)
+    session._background(rng, world, config, one, shared_cast(world, rng, one.user), 500, 0.25)
+    alike = [calls for calls in played.values() if calls[0][0]]
+    assert len(alike) > 5 and len(played) > len(alike)
+    for calls in played.values():
+        assert calls[0][1:] == (1.0, None)
+        assert len(calls) == (2 if calls[0][0] else 1)
+    assert all(again[1] == 0.25 and again[2] is not None for _, again in alike)
+    assert len({again[2] for _, again in alike}) == 1
+
+
+def test_a_wait_follows_the_pace_and_the_clock():
+    routine = Routine.model_validate({
+        "name": "slow", "source": "windows", "variants": [[
+            {"event": "file", "by": "explorer", "path": "C:\\a", "repeat": [5, 5], "after": [10, 10]},
+            {"event": "file", "by": "explorer", "path": "C:\\b", "repeat": [5, 5], "after": [2, 2]},
+        ]],
+    })  # fmt: skip
+    world = make_world(6, 6)
+
+    def times(pace, clock):
+        player = Player(world, Random(0), Cast(world, Random(0)), 0, pace=pace, clock=clock)
+        player.play(routine.variants[0])
+        return [record.time for record in player.records]
+
+    assert times(1.0, None) == [10_000_000 * n for n in range(1, 6)] + [50_000_000 + 2_000_000 * n for n in range(1, 6)]
+    # Short waits take their time at any pace.
+    assert times(0.5, None)[4] == 25_000_000 and times(0.5, None)[-1] == 35_000_000
+    assert times(1.0, lambda time, pause: time + 3 * pause)[-1] == 180_000_000
+
+
+def test_as_much_is_left_after_waiting_as_was_planned(planned):
+    config, world, sessions = planned
+    like = load_scenarios(["insider"], wide=True)[0]
+    totals, wanted = 0, 0.0
+    for one in sessions:
+        totals += len(session.play_session(world, config, one, like))
+        wanted += one.events * (session._QUIETEST + session._BUSIER * busy("work", one.start))
+    assert totals == pytest.approx(wanted, rel=0.1)
 
 
 def test_processes_of_earlier_steps_have_their_like(alike, scenarios):
