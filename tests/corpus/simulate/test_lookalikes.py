@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from ntpath import basename
 from random import Random
 
 import pytest
@@ -74,7 +75,7 @@ def test_what_is_said_is_what_routines_say(alike, routines):
 
 
 def kinds(behaviours):
-    """What a single token of a record tells: ids of Windows events, operations of cloud and mail, kinds of query."""
+    """What a single token of a record tells: ids of Windows events, programs, operations of cloud and mail, queries."""
     for one in behaviours:
         for event in one.events():
             if event.event == "windows":
@@ -83,6 +84,8 @@ def kinds(behaviours):
                 said = [event.data.get(name, "") for name in ("operation", "service", "name", "activity")]
                 for operation in one.values.get(said[0].strip("{}"), said[:1]):
                     yield event.record, operation, *said[1:]
+            elif event.event == "process" and "{" not in event.image:
+                yield "process", basename(event.image).lower()
             elif event.event in ("auth", "dns"):
                 yield event.event, getattr(event, "program", None) or (event.type, event.rcode)
 
