@@ -144,9 +144,9 @@ def usual(clock: str) -> float:
     """How usual something with that clock is in the mean session."""
     found = weights = 0.0
     for day in range(7):
-        for hour, weight in enumerate(_HOURS):
+        for hour, often in enumerate(_HOURS):
             time = day * _DAY + hour * _HOUR
-            weight *= _WEEKEND if moment(time).weekday() >= 5 else 1.0
+            weight = often * (_WEEKEND if moment(time).weekday() >= 5 else 1.0)
             found += weight * busy(clock, time)
             weights += weight
     return found / weights
