@@ -23,6 +23,7 @@ from logfm.corpus.simulate.playing import Player
 from logfm.corpus.simulate.records import Record, Truth, ttl_of
 from logfm.corpus.simulate.session import all_routines, play_session
 from logfm.corpus.simulate.sources_of import NUMBER
+from logfm.corpus.simulate.templates import Routine
 from logfm.corpus.simulate.values import Cast
 from logfm.corpus.simulate.world import make_world, stream
 
@@ -216,9 +217,19 @@ def test_a_client_asks_again_only_when_the_answer_is_old(found: list[tuple[dict[
     ttl = ttl_of(f"{make_world(13, 6).company}.sharepoint.example")
     assert len(asked) > 3
     assert all(later - time >= ttl for times in asked.values() for time, later in pairwise(sorted(times)))
-    # Windows tells of each time that a program wants a name.
-    wanted = sum('"EventID":22,' in text and "sharepoint" in text for _, text in found)
-    assert wanted > sum(map(len, asked.values()))
+
+
+def test_windows_tells_each_time_that_a_program_wants_a_name() -> None:
+    event = {"event": "network", "by": "browser", "to": "{domain}", "repeat": [4, 4], "after": [1, 1]}
+    routine = Routine.model_validate({"name": "ask", "source": "windows", "variants": [[event]]})
+    world = make_world(13, 6)
+    player = Player(world, stream(0), Cast(world, stream(0)), 1_741_000_000_000_000, wide=True)
+    player.play(routine.variants[0])
+    resolvers = Resolvers()
+    kept = [one for one in sorted(player.records, key=lambda one: one.time) if resolvers.ask(one)]
+    assert sum(isinstance(one.body, dict) and one.body["EventID"] == 22 for one in kept) == 4
+    assert sum(one.file == "dns/dns.log" for one in kept) == 1
+    assert sum("Standard query" in str(one.body) for one in kept) == 2
 
 
 def test_records_of_a_query_come_and_go_together() -> None:
