@@ -68,7 +68,9 @@ def test_nearest_is_the_default_with_a_baseline_and_impossible_without(letters):
 def test_a_planted_line_of_simulated_telemetry_is_the_newest(tmp_path):
     # Where nothing else is new: in other weeks a first backup may be newer still.
     halves = two_weeks(tmp_path, seed=0)
-    found = find([halves[1]], LogEncoder.load("tfidf"), DetectConfig(top=3), baseline=[halves[0]])
+    # A hundredth of the two hundred lines before would be the two strangest of them.
+    config = DetectConfig(top=3, contamination=0.02)
+    found = find([halves[1]], LogEncoder.load("tfidf"), config, baseline=[halves[0]])
     first = found.findings[0]
     assert first.text == PLANTED
     assert first.above_threshold
