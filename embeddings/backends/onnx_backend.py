@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
 _FILES = {"onnx": ONNX, "onnx-int8": INT8}
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-_TOKENS = 1024
-"""Tokens of a batch: more are slower, as what is computed no longer fits the processor's caches."""
+_TOKENS = 512
+"""Tokens of a batch on a processor: more are slower, as what is computed no longer fits its caches."""
+_SMALL = 1 << 26
+"""Bytes of a graph up to which it is held a second time, to run batches side by side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,8 @@ class OnnxRunner:
     most_tokens: int
     int8: bool
     tokens_per_batch: int
+    threads: int = 1
+    """Batches that run side by side, each on one thread: a small graph gains little from more threads within."""
 
     @cached_property
     def hash(self) -> str:
@@ -58,16 +63,36 @@ class OnnxRunner:
         pooled = np.empty((len(ids), self.dim), dtype=np.float32)
         lengths = [len(one) + 2 for one in ids]
         names = [output_names(self.layers)[layer] for layer in layers]
-        for rows in batches(lengths, self.tokens_per_batch):
+        cut = list(batches(lengths, self.tokens_per_batch))
+        side_by_side = len(cut) > 1 and self.threads > 1
+        session = self._alone if side_by_side else self.session
+
+        def encode(rows: np.ndarray) -> None:
             grid_BN, mask_BN = self._grid([ids[row] for row in rows])
-            parts = self._run(names, grid_BN, mask_BN)
+            parts = self._run(session, names, grid_BN, mask_BN)
             states_BND = parts[0] if len(parts) == 1 else np.mean(parts, axis=0)
             pooled[rows] = _pooled(states_BND, mask_BN, by)
+
+        if not side_by_side:
+            for rows in cut:
+                encode(rows)
+            return pooled
+        with ThreadPoolExecutor(min(self.threads, len(cut))) as workers:
+            list(workers.map(encode, cut))
         return pooled
 
-    def _run(self, names: list[str], grid_BN: np.ndarray, mask_BN: np.ndarray) -> list[np.ndarray]:
+    @cached_property
+    def _alone(self) -> Any:
+        """The session again, on one thread."""
+        return _session(require("onnxruntime", "onnx"), self.folder / _FILES[self._backend], "cpu", 1)
+
+    @property
+    def _backend(self) -> str:
+        return "onnx-int8" if self.int8 else "onnx"
+
+    def _run(self, session: Any, names: list[str], grid_BN: np.ndarray, mask_BN: np.ndarray) -> list[np.ndarray]:
         try:
-            parts: list[np.ndarray] = self.session.run(names, {"input_ids": grid_BN, "attention_mask": mask_BN})
+            parts: list[np.ndarray] = session.run(names, {"input_ids": grid_BN, "attention_mask": mask_BN})
         except Exception as error:
             raise LogfmError(f"ONNX Runtime failed on {grid_BN.shape} tokens: {error}") from error
         return parts
@@ -106,7 +131,7 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
         option = "--onnx --int8" if config.backend == "onnx-int8" else "--onnx"
         advice = f"Write one that has it: logfm export {shlex.quote(str(folder))} --out OTHER_FOLDER {option}"
         raise UserError(f"no {path.name} in the encoder folder", folder, advice)
-    session = _session(runtime, path, config.device)
+    session = _session(runtime, path, config.device, _threads())
     if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != file_hash(folder / WEIGHTS):
         raise UserError("the ONNX file was written from other weights", path, "Export the encoder again.")
     tokenizer = LogTokenizer.load(folder)
@@ -122,16 +147,35 @@ def open_backend(folder: Path, config: EncoderConfig) -> OnnxRunner:
         max_tokens=min(trained_tokens(folder), most) - 2,
         most_tokens=most - 2,
         int8=config.backend == "onnx-int8",
-        tokens_per_batch=min(config.tokens_per_batch, _TOKENS),
+        tokens_per_batch=min(config.tokens_per_batch, _TOKENS) if _on_cpu(session) else config.tokens_per_batch,
+        threads=_side_by_side(session, path),
     )
 
 
-def _session(runtime: Any, path: Path, device: str) -> Any:
+def _side_by_side(session: Any, path: Path) -> int:
+    """How many batches run at once: one a core, on a processor, where the graph is small."""
+    if path.stat().st_size > _SMALL or not _on_cpu(session):
+        return 1
+    return _threads() or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+
+
+def _on_cpu(session: Any) -> bool:
+    return bool(session.get_providers() == [_PROVIDERS[1]])
+
+
+def _threads() -> int:
+    """Threads that the environment allows; 0 for one a core."""
+    # As torch reads it; ONNX Runtime does not know this variable. OpenMP allows a list, one number for each depth of
+    # nesting.
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(said) if said.isdecimal() else 0
+
+
+def _session(runtime: Any, path: Path, device: str, threads: int) -> Any:
     options = runtime.SessionOptions()
-    # As torch reads it; ONNX Runtime's own default is one thread a core. It does not know this variable.
-    # OpenMP allows a list, one number for each depth of nesting.
-    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    options.intra_op_num_threads = threads
     wanted = _PROVIDERS[1:] if device == "cpu" else _PROVIDERS
     providers = [one for one in wanted if one in runtime.get_available_providers()]
     if device == "cuda" and providers == list(_PROVIDERS[1:]):

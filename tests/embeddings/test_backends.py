@@ -337,6 +337,18 @@ def test_a_number_of_threads_as_openmp_takes_it(folder, monkeypatch, threads):
     assert LogEncoder.load(folder, backend="onnx").encode(["a"]).shape == (1, 32)
 
 
+@pytest.mark.parametrize("backend", ["onnx", "onnx-int8"])
+def test_batches_side_by_side_give_what_one_after_the_other_does(folder, monkeypatch, backend):
+    config = EncoderConfig(backend=backend, tokens_per_batch=64)
+    found = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        encoder = LogEncoder.load(folder, config)
+        assert encoder.backend.runner.threads == int(threads)
+        found.append(encoder.encode(log_lines(40)))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+
+
 def test_onnx_loads_no_torch(folder):
     script = (
         "import sys; from logfm.embeddings import LogEncoder\n"
