@@ -39,7 +39,10 @@ def raw():
                 connection, _ = listening.accept()
             except OSError:
                 return
-            connection.recv(1 << 16)
+            # Head and body may come apart, and closing with some of it unread would reset the connection.
+            request = b""
+            while not request.endswith(b"}") and (more := connection.recv(1 << 16)):
+                request += more
             connection.sendall(server.answers[0])
             held.append(connection)
             if server.answers[1] == CLOSE:
