@@ -49,16 +49,7 @@ def embed_command(
     from logfm.console import emit_json, say
     from logfm.embeddings.embed import embed, known_engine
 
-    loaded = load(
-        encoder,
-        reads=reads,
-        truncation=truncation,
-        backend=backend,
-        layers=layers,
-        pooling=pooling,
-        bf16=bf16,
-        device=device,
-    )
+    loaded = load(encoder, reads, truncation, backend, layers, pooling, device, bf16=bf16)
     rows = embed(inputs, loaded, out, engine=known_engine(engine), workers=workers)
     tell_cuts(loaded)
     say(f"vectors: {out} ({rows} events, {loaded.dim} dimensions)")
@@ -107,16 +98,7 @@ def detect_command(
     from logfm.embeddings.detect import find
 
     config = parse(DetectConfig, {"method": method, "top": top, "contamination": contamination}, "logfm detect")
-    loaded = load(
-        encoder,
-        reads=reads,
-        truncation=truncation,
-        backend=backend,
-        layers=layers,
-        pooling=pooling,
-        bf16=bf16,
-        device=device,
-    )
+    loaded = load(encoder, reads, truncation, backend, layers, pooling, device, bf16=bf16)
     found = find(inputs, loaded, config, baseline)
     tell_cuts(loaded)
     if as_json:
@@ -158,16 +140,7 @@ def patterns_command(
     from logfm.embeddings.patterns import patterns
 
     config = parse(PatternsConfig, {"top": top, "text_columns": text_column or None}, "logfm patterns")
-    loaded = load(
-        encoder,
-        reads=reads,
-        truncation=truncation,
-        backend=backend,
-        layers=layers,
-        pooling=pooling,
-        bf16=bf16,
-        device=device,
-    )
+    loaded = load(encoder, reads, truncation, backend, layers, pooling, device, bf16=bf16)
     found = patterns(inputs, loaded, config)
     tell_cuts(loaded)
     if as_json:
@@ -212,16 +185,7 @@ def subsample_command(
     from logfm.embeddings.subsample import subsample
 
     config = parse(SubsampleConfig, {"events": count, "tokens": tokens}, "logfm subsample")
-    loaded = load(
-        encoder,
-        reads=reads,
-        truncation=truncation,
-        backend=backend,
-        layers=layers,
-        pooling=pooling,
-        bf16=bf16,
-        device=device,
-    )
+    loaded = load(encoder, reads, truncation, backend, layers, pooling, device, bf16=bf16)
     found = subsample(inputs, loaded, config)
     tell_cuts(loaded)
     if as_json:
@@ -296,15 +260,6 @@ def serve_command(
     from logfm.embeddings.search import Index
     from logfm.embeddings.serving import application, serve
 
-    loaded = load(
-        encoder,
-        reads=reads,
-        truncation=truncation,
-        backend=backend,
-        layers=layers,
-        pooling=pooling,
-        bf16=bf16,
-        device=device,
-    )
+    loaded = load(encoder, reads, truncation, backend, layers, pooling, device, bf16=bf16)
     opened = None if index is None else Index.open(index, loaded)
     serve(application(loaded, opened), host, port)

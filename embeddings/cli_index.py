@@ -56,16 +56,7 @@ def index_build(
     from logfm.embeddings.index import build
 
     config = parse(IndexConfig, {"kind": kind, "bm25": words}, "--kind")
-    loaded = load(
-        encoder,
-        reads=reads,
-        truncation=truncation,
-        backend=backend,
-        layers=layers,
-        pooling=pooling,
-        bf16=bf16,
-        device=device,
-    )
+    loaded = load(encoder, reads, truncation, backend, layers, pooling, device, bf16=bf16)
     _tell_index(index, build(inputs, loaded, index, config), as_json)
 
 

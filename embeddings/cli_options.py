@@ -28,14 +28,25 @@ Bf16 = Annotated[bool, typer.Option("--bf16", help="Products in bfloat16, on the
 Device = Annotated[str, typer.Option("--device", help="auto (a GPU where there is one), cpu or cuda.")]
 
 
-def load(uri: str, **options: object) -> "LogEncoder":
-    """Open the encoder that a command was given."""
+def load(
+    uri: str,
+    reads: str = "line",
+    truncation: str = "head",
+    backend: str = "auto",
+    layers: str = "last",
+    pooling: str = "mean",
+    device: str = "auto",
+    *,
+    bf16: bool = False,
+) -> "LogEncoder":
+    """Open the encoder that a command was given, with its options."""
     from logfm.configs.base import parse
     from logfm.configs.schema.embeddings import EncoderConfig
     from logfm.embeddings import LogEncoder
 
     where = "--reads, --truncation, --backend, --layers, --pooling, --bf16, --device"
-    return LogEncoder.load(uri, parse(EncoderConfig, options, where))
+    options = {"reads": reads, "truncation": truncation, "backend": backend, "layers": layers, "pooling": pooling}
+    return LogEncoder.load(uri, parse(EncoderConfig, {**options, "device": device, "bf16": bf16}, where))
 
 
 def tell_cuts(encoder: "LogEncoder") -> None:
