@@ -291,14 +291,11 @@ def _batches(inputs: Sequence[Input], encoder: LogEncoder) -> Iterator[pa.Record
         options = orjson.loads(metadata.get(_OPTIONS, b"{}"))
         name = metadata[_NAME].decode(errors="replace")
         raise another(f"the vectors of {inputs[0]} come from", name, options, encoder, "embed the input again")
-    told = metadata.get(_READING)
     asked = reading_of(encoder.config)
-    # A file of before there was the option `reads` has whole lines.
-    if (
-        told is not None
-        and (stated := orjson.loads(told) | {"reads": orjson.loads(told).get("reads", "line")}) != asked
-    ):
-        before, now = (", ".join(f"{key} {value}" for key, value in one.items()) for one in (stated, asked))
+    # A file of before there was an option was read as its default is.
+    told = {**reading_of(EncoderConfig()), **orjson.loads(metadata[_READING])} if _READING in metadata else asked
+    if told != asked:
+        before, now = (", ".join(f"{key} {value}" for key, value in one.items()) for one in (told, asked))
         raise UserError(f"the vectors were made with {before}", inputs[0], f"Ask for the same, not for {now}.")
     yield from source.iter_batches(batch_size=4096)
 
