@@ -31,6 +31,8 @@ _DURATION = re.compile(r'(?<="duration":)[\d.]+')
 _DAY = 86_400_000_000
 _MOST_DATA = 3
 _SEGMENT = 1460
+_QUERIES = 100_000
+"""Queries of which it is remembered whether they were asked."""
 _OFFLOADED = 44 * _SEGMENT
 """What segmentation offload makes of a long transfer's segments, at most: an IP packet has no more than 64 KiB."""
 
@@ -166,6 +168,9 @@ class Resolvers:
         if record.lookup not in self._asked:
             asks = self._known.get(place, 0) <= record.time
             self._asked[place, number] = asks
+            # Records of one query stand close together, and a long simulation must not remember all of them.
+            if len(self._asked) > _QUERIES:
+                del self._asked[next(iter(self._asked))]
             if asks:
                 self._known[place] = record.time + ttl_of(place.rpartition("/")[2]) * 1_000_000
         return self._asked[place, number]
