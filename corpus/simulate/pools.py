@@ -1,65 +1,10 @@
 """Words that the invented company and its surroundings are made of."""
 
-# No library of invented data (faker) is asked for them: its lists change from version to version, and with them every
-# byte that a seed gives, unless all who install the core are held to one. Addresses and domains must be reserved ones,
-# and agents those that the drift of versions goes on from, so names of people would be all that it gave.
-
 
 def _words(text: str) -> list[str]:
     return text.split()
 
 
-FIRST = _words(
-    """
-    anna ben carla david elena felix grace hugo ines jonas kira leo maria nils olga paul quinn rosa sam tara uwe
-    vera will yara zoe amir bea chen dina emil fatma gita hana ivan jana karim lena milo nora
-    """
-)
-LAST = _words(
-    """
-    adler berg costa dietz eriksen fischer garcia hoffman ito jansen keller lang meyer novak olsen petrov quist
-    richter silva thomas urban vogel weber xu yilmaz zimmer bauer conti duval evans ferrari graf huber
-    """
-)
-COMPANIES = [
-    "aldermere",
-    "brookhaven",
-    "castlegate",
-    "dunmore",
-    "eastvale",
-    "fernhill",
-    "greystone",
-    "harrowby",
-    "kingsmere",
-    "larkfield",
-]
-SYLLABLES = [
-    "al",
-    "bri",
-    "cor",
-    "dan",
-    "el",
-    "far",
-    "gol",
-    "hin",
-    "is",
-    "jor",
-    "kel",
-    "lum",
-    "mar",
-    "nev",
-    "or",
-    "pel",
-    "qua",
-    "ros",
-    "sil",
-    "tor",
-    "ul",
-    "ven",
-    "wex",
-    "yar",
-    "zan",
-]
 SERVICES = [
     "www",
     "cdn",
@@ -129,21 +74,6 @@ DOCUMENTS = _words(
     """
 )
 EXTENSIONS = ["docx", "xlsx", "pptx", "pdf", "txt", "csv"]
-AGENTS = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/133.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:135.0) Gecko/20100101 Firefox/135.0",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.2 "
-    "Safari/605.1.15",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/132.0.0.0 Safari/537.36 "
-    "Edg/132.0.0.0",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.3 "
-    "Mobile/15E148 Safari/604.1",
-    "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/133.0.0.0 Mobile "
-    "Safari/537.36",
-    "Mozilla/5.0 (X11; Linux x86_64; rv:134.0) Gecko/20100101 Firefox/134.0",
-    "python-requests/2.32.3",
-    "curl/8.5.0",
-)
 # What each program of Windows says of itself: description and company.
 PROGRAMS = {
     "chrome.exe": ("Google Chrome", "Google LLC"),

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from logfm.artifacts import Manifest, digest, file_hash, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.simulate import SimulateConfig
 from logfm.corpus.events import event_id
+from logfm.corpus.simulate import invented
 from logfm.corpus.simulate.network import Resolvers
 from logfm.corpus.simulate.playing import SECOND
 from logfm.corpus.simulate.records import DNS, FILES, Record, dns_header, moment
@@ -45,14 +46,15 @@ def simulate(config: SimulateConfig, out: Path) -> Manifest:
 
     `truth.parquet` has a row for every event: the event's id in a corpus built from `out/logs`, its file below
     `out/logs` and its offset in bytes, the label (benign or attack), and for attacks the ATT&CK techniques, the
-    tactic, and the names of scenario and step. The same configuration gives the same bytes.
+    tactic, and the names of scenario and step. The same configuration gives the same bytes, with the same releases of
+    the libraries that invent names (`inputs` of the manifest).
 
     Raises:
         UserError: an unknown scenario, or `out` is taken.
     """
     scenarios, routines = load_scenarios(config.scenarios), load_routines()
     behaviour = digest([one.model_dump(mode="json") for one in (*scenarios, *routines)])
-    document, inputs = config.dump(), {"behaviour": behaviour, "code": code()}
+    document, inputs = config.dump(), {"behaviour": behaviour, "code": code()} | invented.versions()
     if done := finished(out, stage_key(STAGE, document, config.seed, inputs)):
         return done
     with produce(out, stage=STAGE, config=document, inputs=inputs, seed=config.seed) as work:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from logfm.artifacts import Manifest, digest, finished, produce, read_manifest, stage_key
 from logfm.configs.schema.simulate import SessionsConfig
+from logfm.corpus.simulate import invented
 from logfm.corpus.simulate.drift import load_changes, rewrites, world_at
 from logfm.corpus.simulate.planning import Session, is_held, plan
 from logfm.corpus.simulate.running import LOGS, STAGE, TRUTH, code
@@ -61,6 +62,7 @@ def simulate_sessions(config: SessionsConfig, out: Path, workers: int | None = N
     behaviour = digest([one.model_dump(mode="json") for one in (*scenarios, *all_routines(), *load_changes())])
     sources = digest({name: known.spec.model_dump(mode="json") for name, known in record_specs().items()})
     document, inputs = config.dump(), {"behaviour": behaviour, "sources": sources, "code": code()}
+    inputs |= invented.versions()
     if done := finished(out, stage_key(STAGE, document, config.seed, inputs)):
         return done
     with produce(out, stage=STAGE, config=document, inputs=inputs, seed=config.seed) as work:

@@ -171,7 +171,7 @@ IDENTITIES: dict[str, Draw] = {
     "tenant": lambda cast: cast.world.surroundings["tenant"],
     "region": lambda cast: cast.world.surroundings["region"],
     "partner": lambda cast: zipf(cast.rng, cast.world.domains, 0.6).split(".", 1)[1],
-    "sender": lambda cast: f"{zipf(cast.rng, pools.FIRST, 0.3)}.{zipf(cast.rng, pools.LAST, 0.3)}",
+    "sender": lambda cast: zipf(cast.rng, cast.world.senders, 0.6),
     "storage": lambda cast: zipf(cast.rng, pools.STORAGE, 0.5),
     "bucket": lambda cast: f"{cast.world.company}-{zipf(cast.rng, pools.BUCKETS, 0.7)}",
     "app": lambda cast: zipf(cast.rng, pools.CLOUD_APPS, 0.7),

@@ -9,12 +9,13 @@ from itertools import accumulate
 from typing import TypeVar
 from uuid import UUID
 
-from logfm.corpus.simulate import pools
+from logfm.corpus.simulate import invented, pools
 
 ItemT = TypeVar("ItemT")
 _ADDRESS = re.compile(r"^\d+\.\d+\.\d+\.\d+$")
 VISITORS = 160
 DOMAINS = 180
+SENDERS = 400
 
 
 def stream(*parts: object) -> random.Random:
@@ -67,6 +68,8 @@ class World:
     addresses: dict[str, str]
     """Address of each domain and of each host's full name."""
     visitors: tuple[str, ...]
+    senders: tuple[str, ...]
+    """First and last name of people who write to the company."""
     agents: dict[str, str]
     """User agent of each visitor and each workstation's address."""
     processes: dict[tuple[str, str], Process] = field(repr=False)
@@ -106,7 +109,7 @@ def _zipf_weights(count: int, exponent: float) -> list[float]:
 def make_world(seed: int, workstations: int) -> World:
     """Invent a company with that many workstations and users."""
     rng = stream(seed, "world")
-    company = rng.choice(pools.COMPANIES)
+    company = invented.company(rng)
     net = f"10.{rng.randrange(1, 250)}"
     hosts = _hosts(rng, net, workstations)
     domains, addresses = _internet(rng, company)
@@ -115,9 +118,8 @@ def make_world(seed: int, workstations: int) -> World:
     addresses |= {f"www.{company}.example": web, f"intranet.{company}.local": web}
     users = _users(rng, [host.name for host in hosts.values() if host.kind == "workstation"])
     visitors = tuple(dict.fromkeys(_address(rng) for _ in range(VISITORS)))
-    browsers = pools.AGENTS[:-2]
-    agents = {visitor: zipf(rng, pools.AGENTS) for visitor in visitors}
-    agents |= {host.address: zipf(rng, browsers[:4]) for host in hosts.values()}
+    agents = dict(zip(visitors, invented.agents(rng, len(visitors)), strict=True))
+    agents |= zip((host.address for host in hosts.values()), invented.office_agents(rng, len(hosts)), strict=True)
     processes = {}
     owners = {user.host: user.name for user in users.values()}
     for host in hosts.values():
@@ -129,7 +131,8 @@ def make_world(seed: int, workstations: int) -> World:
     for name, owner in owners.items():
         for short, image in pools.USER_PROCESSES.items():
             processes[name, short] = _boot(stream(seed, name, short), name, image, owner)
-    return World(seed, company, users, hosts, domains, addresses, visitors, agents, processes, surroundings)
+    senders = tuple(f"{first}.{last}" for first, last in invented.people(stream(seed, "senders"), SENDERS))
+    return World(seed, company, users, hosts, domains, addresses, visitors, senders, agents, processes, surroundings)
 
 
 def _surroundings(seed: int, addresses: dict[str, str]) -> dict[str, str]:
@@ -167,8 +170,7 @@ def _hosts(rng: random.Random, net: str, workstations: int) -> dict[str, Host]:
 def _users(rng: random.Random, hosts: Sequence[str]) -> dict[str, User]:
     style = rng.choice(["{0}.{1}", "{2}{1}"])
     authority = "-".join(str(rng.randrange(10**8, 4 * 10**9)) for _ in range(3))
-    pairs = [(first, last) for first in pools.FIRST for last in pools.LAST]
-    rng.shuffle(pairs)
+    pairs = invented.people(rng, 2 * len(hosts) + 20)
     names = list(dict.fromkeys(style.format(first, last, first[0]) for first, last in pairs))
     users = {}
     for number, (name, host) in enumerate(zip(names, hosts, strict=False)):
@@ -179,8 +181,7 @@ def _users(rng: random.Random, hosts: Sequence[str]) -> dict[str, User]:
 
 def _internet(rng: random.Random, company: str) -> tuple[tuple[str, ...], dict[str, str]]:
     domains: dict[str, str] = {}
-    while len(domains) < DOMAINS:
-        word = "".join(rng.choices(pools.SYLLABLES, k=rng.choice([2, 2, 3, 3, 4])))
+    for word in invented.words(rng, DOMAINS):
         for service in rng.sample(pools.SERVICES, rng.choice([1, 1, 2, 3])):
             domains[f"{service}.{word}.example"] = _address(rng)
     return tuple(domains)[:DOMAINS], dict(domains)

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from ipaddress import ip_address
+from random import Random
 from typing import Literal
 
 import numpy as np
 
 from logfm.corpus.anonymize.kept import SYSTEM_ACCOUNTS
-from logfm.corpus.simulate.pools import COMPANIES, FIRST, LAST
+from logfm.corpus.simulate import invented
 
 _IPV4 = r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)"
 # Also what only looks like one, such as a time of day: it is parsed before it is replaced.
@@ -44,6 +45,8 @@ _NOISE = (
 _MADE = re.compile(r"(?:USER|HOST|DOMAIN|SID|GUID|HEX|NUM|IP|EXT|X)\d*(?:-\w+)?")
 _LEAST = 3
 _MOST_NAMES = 64
+_INVENTED = 1000
+"""People and companies that varied names are of."""
 Mode = Literal["masked", "varied", "kept"]
 
 
@@ -160,8 +163,19 @@ def _varied_host(rng: np.random.Generator) -> str:
     return f"{prefix}{int(rng.integers(1, 1000)):03d}"
 
 
+@cache
+def _people() -> list[tuple[str, str]]:
+    return invented.people(Random("varied"), _INVENTED)
+
+
+@cache
+def _companies() -> list[str]:
+    rng = Random("varied")
+    return [invented.company(rng) for _ in range(_INVENTED)]
+
+
 def _varied_user(rng: np.random.Generator) -> str:
-    return f"{FIRST[int(rng.integers(len(FIRST)))]}.{LAST[int(rng.integers(len(LAST)))]}"
+    return ".".join(_people()[int(rng.integers(_INVENTED))])
 
 
 def _varied_address(network: str, rng: np.random.Generator) -> str:
@@ -177,7 +191,7 @@ def _varied_sid(rng: np.random.Generator) -> str:
 
 
 def _varied_domain(rng: np.random.Generator) -> str:
-    return COMPANIES[int(rng.integers(len(COMPANIES)))]
+    return _companies()[int(rng.integers(_INVENTED))]
 
 
 _VARIED: dict[str, Callable[[np.random.Generator], str]] = {
