@@ -7,6 +7,7 @@ last layer never changes, so it is computed once a text. Shape legend: T tokens,
 
 import tempfile
 from typing import NamedTuple
+from weakref import ref
 
 import numpy as np
 import torch
@@ -17,22 +18,81 @@ from logfm.configs.schema.finetune import LastLayerConfig
 from logfm.embeddings.encoder import LogEncoder
 from logfm.errors import UserError
 from logfm.finetune.sequences import Rows, Sequences, Vectors
-from logfm.finetune.stems import stem
+from logfm.finetune.stems import Stem, stem
 from logfm.pretrain.packing import cut_by_tokens
 
 
-class Frozen(NamedTuple):
-    """The states (float32 (T, D)) that go into the last layer, of the different texts of sequences.
+class Place(NamedTuple):
+    """Where the states of a piece are: rows `start` to `stop` of `block`, float32 (T, D)."""
 
-    `starts` and `stops` are the tokens of each piece, `owners` its text (a text is several pieces where it is longer
-    than the encoder reads and is read in chunks), `numbers` the texts of each sequence.
+    block: Vectors
+    start: int
+    stop: int
+
+
+class Frozen(NamedTuple):
+    """The states that go into the last layer, of the different texts of sequences.
+
+    `places` are those of the pieces and `owners` their texts (a text is several pieces where it is longer than the
+    encoder reads and is read in chunks), `numbers` the texts of each sequence.
     """
 
-    states: Vectors
-    starts: Rows
-    stops: Rows
+    places: list[Place]
     owners: Rows
     numbers: list[Rows]
+
+
+class States:
+    """What an encoder's frozen layers make of pieces of text: computed once each, also for several heads."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, Place] = {}
+        self._bytes = 0
+
+    def of(self, stem: Stem, ids: list[Rows], memory_bytes: int) -> list[Place]:
+        """The places of pieces; beyond `memory_bytes` in all, new ones are on disk, and old ones are forgotten."""
+        keys = [one.tobytes() for one in ids]
+        missing = {key: one for key, one in zip(keys, ids, strict=True) if key not in self._places}
+        if missing:
+            new = _computed(stem, list(missing.values()), memory_bytes)
+            size = new[0].block.nbytes
+            if self._bytes + size > memory_bytes:
+                # Who still reads old ones has them; nobody else shall.
+                self._places = {key: self._places[key] for key in set(keys) - missing.keys()}
+                self._bytes = 0
+            self._bytes += size
+            self._places |= zip(missing, new, strict=True)
+        return [self._places[key] for key in keys]
+
+
+def _computed(stem: Stem, ids: list[Rows], memory_bytes: int) -> list[Place]:
+    """The states of pieces in one block, in memory or in a file."""
+    lengths = np.array([len(one) for one in ids])
+    stops = np.cumsum(lengths)
+    shape = (int(stops[-1]), stem.dim)
+    block: Vectors
+    if shape[0] * shape[1] * 4 <= memory_bytes:
+        block = np.empty(shape, dtype=np.float32)
+    else:
+        # A file without a name: it is gone with the process, however that ends.
+        with tempfile.TemporaryFile() as stream:
+            block = np.memmap(stream, dtype=np.float32, mode="w+", shape=shape)
+    places = [Place(block, int(stop - length), int(stop)) for stop, length in zip(stops, lengths, strict=True)]
+    order = np.argsort(lengths, kind="stable")
+    for rows in cut_by_tokens(order, lengths[order], stem.tokens_per_batch):
+        found = stem.below([ids[row] for row in rows]).cpu().numpy()
+        block[np.concatenate([np.arange(places[row].start, places[row].stop) for row in rows])] = found
+    return places
+
+
+_last: list[tuple[ref[LogEncoder], States]] = []
+
+
+def states_of(encoder: LogEncoder) -> States:
+    """The states of an encoder, which are kept until another encoder's are asked for."""
+    if not _last or _last[0][0]() is not encoder:
+        _last[:] = [(ref(encoder), States())]
+    return _last[0][1]
 
 
 class LastLayerNetwork(nn.Module):
@@ -42,6 +102,7 @@ class LastLayerNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.stem = stem(encoder)
+        self.states = states_of(encoder)
         self.layer = self.stem.layer.requires_grad_(config.encoder_rate > 0)
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(config.most_events * self.stem.dim, classes)
@@ -71,25 +132,7 @@ class LastLayerNetwork(nn.Module):
             for texts in sequences.texts
         ]
         owners, ids = self.stem.tokens(list(known))
-        stops = np.cumsum([len(one) for one in ids])
-        starts = stops - np.array([len(one) for one in ids])
-        return Frozen(self._states(ids, starts, int(stops[-1])), starts, stops, owners, numbers)
-
-    def _states(self, ids: list[Rows], starts: Rows, total: int) -> Vectors:
-        shape = (total, self.stem.dim)
-        states: Vectors
-        if total * self.stem.dim * 4 <= self.config.memory_bytes:
-            states = np.empty(shape, dtype=np.float32)
-        else:
-            # A file without a name: it is gone with the process, however that ends.
-            with tempfile.TemporaryFile() as stream:
-                states = np.memmap(stream, dtype=np.float32, mode="w+", shape=shape)
-        lengths = np.array([len(one) for one in ids])
-        order = np.argsort(lengths, kind="stable")
-        for rows in cut_by_tokens(order, lengths[order], self.stem.tokens_per_batch):
-            places = np.concatenate([np.arange(starts[row], starts[row] + lengths[row]) for row in rows])
-            states[places] = self.stem.below([ids[row] for row in rows]).cpu().numpy()
-        return states
+        return Frozen(self.states.of(self.stem, ids, self.config.memory_bytes), owners, numbers)
 
     def forward(self, prepared: Frozen, rows: Rows) -> torch.Tensor:
         """Logits of the sequences of these rows, float32 (rows, classes)."""
@@ -106,7 +149,7 @@ class LastLayerNetwork(nn.Module):
     def vectors(self, prepared: Frozen, texts: Rows) -> torch.Tensor:
         """The mean over the tokens of some texts (numbers in ascending order) behind the last layer, float32 (B, D)."""
         chosen = np.flatnonzero(np.isin(prepared.owners, texts))
-        lengths = (prepared.stops - prepared.starts)[chosen]
+        lengths = np.array([prepared.places[row].stop - prepared.places[row].start for row in chosen])
         order = np.argsort(lengths, kind="stable")
         parts = list(cut_by_tokens(order, lengths[order], self.stem.tokens_per_batch))
         sums = []
@@ -127,9 +170,9 @@ class LastLayerNetwork(nn.Module):
 
     def _sums(self, prepared: Frozen, pieces: Rows) -> torch.Tensor:
         """Sums over the tokens of pieces behind the last layer, float32 (pieces, D)."""
-        starts, lengths = prepared.starts[pieces], (prepared.stops - prepared.starts)[pieces]
-        places = np.concatenate([np.arange(start, start + size) for start, size in zip(starts, lengths, strict=True)])
-        x_TD = torch.from_numpy(np.asarray(prepared.states[places])).to(self.stem.device)
+        states = [place.block[place.start : place.stop] for place in map(prepared.places.__getitem__, pieces)]
+        lengths = np.array([len(one) for one in states])
+        x_TD = torch.from_numpy(np.concatenate(states)).to(self.stem.device)
         states_TD = self.stem.last(x_TD, lengths.tolist())
         piece_T = torch.from_numpy(np.repeat(np.arange(len(pieces)), lengths)).to(self.stem.device)
         return states_TD.new_zeros(len(pieces), states_TD.shape[1]).index_add(0, piece_T, states_TD)

@@ -27,7 +27,7 @@ META = TaskMeta(
         "peak_mb": "lower",
     },
     minutes=6,
-    caps={"lines": 256, "single": 256},
+    caps={"lines": 128, "single": 128},
     timed=True,
 )
 # Bytes of UTF-8: a length that does not depend on a tokenizer.

@@ -11,7 +11,7 @@ from logfm.configs.schema.finetune import LastLayerConfig, TrainingConfig
 from logfm.embeddings import LogEncoder
 from logfm.errors import UserError
 from logfm.finetune import Head, Sequences
-from logfm.finetune.lastlayer import LastLayerNetwork
+from logfm.finetune.lastlayer import LastLayerNetwork, States, states_of
 from tests.embeddings.samples import log_lines
 
 LABELS = np.arange(24) % 2
@@ -64,7 +64,8 @@ def test_the_last_layer_learns_and_the_encoder_stays_as_it_was(ours, sequences, 
     np.testing.assert_array_equal(Head.load(tmp_path, ours).scores(sequences), head.scores(sequences))
 
 
-def test_memory_and_disk_give_the_same(ours, sequences):
+def test_memory_and_disk_give_the_same(ours, sequences, monkeypatch):
+    monkeypatch.setattr("logfm.finetune.lastlayer.states_of", lambda encoder: States())
     quick = TrainingConfig(epochs=2, batch=8)
     scores = [
         Head.fit(LastLayerConfig(memory_bytes=size), sequences, LABELS, encoder=ours, training=quick).scores(sequences)
@@ -79,7 +80,7 @@ def test_a_step_in_parts_gives_the_gradients_of_one(ours, sequences):
     for tokens in (1 << 20, 40):
         torch.manual_seed(3)
         network = LastLayerNetwork(LastLayerConfig(most_events=3, dropout=0.0), 2, ours)
-        network.stem.tokens_per_batch = tokens
+        network.stem.tokens_per_batch, network.states = tokens, States()
         prepared = network.prepare(sequences)
         logits = network(prepared, np.arange(24))
         torch.nn.functional.cross_entropy(logits, torch.from_numpy(LABELS).long()).backward()
@@ -148,3 +149,33 @@ def test_mistakes_are_one_line(ours, letters, sequences, tmp_path):
     head.save(tmp_path)
     with pytest.raises(UserError, match="is not the one that this head was trained on"):
         Head.load(tmp_path, letters)
+
+
+def test_states_are_computed_once_while_an_encoder_is_in_use(ours, encoder_folder, sequences, monkeypatch):
+    computed = []
+    first = LastLayerNetwork(LastLayerConfig(), 2, ours)
+    below = type(first.stem).below
+    monkeypatch.setattr(type(first.stem), "below", lambda self, ids: (computed.extend(ids), below(self, ids))[1])
+    first.states = States()
+    prepared = first.prepare(sequences)
+    pieces = len(computed)
+    second = LastLayerNetwork(LastLayerConfig(), 2, ours)
+    second.states = first.states
+    again = second.prepare(sequences)
+    assert len(computed) == pieces == len(prepared.owners) > 1
+    assert states_of(ours) is states_of(ours)
+    texts = np.unique(np.concatenate(prepared.numbers))
+    assert torch.equal(first.vectors(prepared, texts), second.vectors(again, texts))
+    other = LogEncoder.load(str(encoder_folder))
+    assert states_of(other) is states_of(other) is not states_of(ours)
+
+
+def test_states_that_are_too_many_are_forgotten_but_for_those_in_use(ours, sequences):
+    network = LastLayerNetwork(LastLayerConfig(memory_bytes=1), 2, ours)
+    network.states = States()
+    prepared = network.prepare(sequences)
+    other = Sequences(None, None, [["something that was not there before"]])
+    network.prepare(other)
+    places = network.states._places
+    assert len(places) == 1 and isinstance(prepared.places[0].block, np.memmap)
+    assert network.vectors(prepared, np.array([0])).isfinite().all()
