@@ -3,14 +3,15 @@
 Usage: python -m benchmarks.pretrain_speed TOKENS TOKENIZER [--size nano|small] [--steps N] [--keep]
 TOKENS and TOKENIZER are folders of a pretraining run. Rival: `DebertaV2ForMaskedLM` with
 `DataCollatorForLanguageModeling` and dynamic padding on shuffled events, in float32 and in bf16 autocast. All sides
-forward, backward and AdamW (torch's fused one, which both take by default), with as many useful tokens a batch; `logfm`
-has the rival's weights, and `with decoder` the mask decoder on top, as logfm trains by default; sizes are those of the
-recipes. Each has a process of its own, and they step in turn, so that noise on the machine meets all. The rival runs as
-it comes; with `--keep` it has logfm's setting of the C library, which keeps freed memory (`logfm.allocator`): that is
+forward, backward and AdamW (torch's fused one, which both take by default), with as many useful tokens a batch;
+`logfm` has the rival's weights, and `with decoder` the mask decoder on top, as logfm trains by default; sizes are
+those of the recipes, and logfm's precision is what the machine multiplies faster, as with `train.precision: auto`.
+Each has a process of its own, and they step in turn, so that noise on the machine meets all. The rival runs as it
+comes; with `--keep` it has logfm's setting of the C library, which keeps freed memory (`logfm.allocator`): that is
 worth more to it than to logfm, and takes it to 11 GB at the size small, so that its float32 is left out there. Speeds
 are medians over the steps, with the least and the most. The share of the machine's rate is model FLOPs
-(`pretrain.flops`: scores over the vocabulary at masked positions alone) over the rate of square bf16 products
-(`pretrain.peak.measured`), the better of two times.
+(`pretrain.flops`: scores over the vocabulary at masked positions alone) over the rate of square products in that
+precision (`pretrain.peak.measured`), the better of two times.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from logfm.pretrain.flops import train_flops
 from logfm.pretrain.forward import hidden_states, prediction_loss
 from logfm.pretrain.model import build
 from logfm.pretrain.packing import cut_by_tokens
-from logfm.pretrain.peak import measured
+from logfm.pretrain.peak import faster_in_bf16, measured
 from logfm.tokenizer import LogTokenizer
 
 Step = Callable[[], tuple[int, float]]
@@ -52,7 +53,7 @@ def ours(shard: Shard, folder: Path, sizes: ModelConfig, budget: int) -> Step:
 
     def step() -> tuple[int, float]:
         batch = next(batches)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=faster_in_bf16()):
             states = hidden_states(model, batch.packed)
             loss, _, _ = prediction_loss(model, decoder, states, batch.packed, batch.positions_M, batch.targets_M)
         loss.backward()
@@ -111,7 +112,8 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="The rival keeps freed memory, too.")
     parser.add_argument("--budget", type=int, default=4096)
     arguments = parser.parse_args()
-    before = measured(torch.bfloat16).flops
+    dtype = torch.bfloat16 if faster_in_bf16() else torch.float32
+    before = measured(dtype).flops
     context = multiprocessing.get_context("spawn")
     ends = {}
     rivals = RIVALS[:1] if arguments.keep and arguments.size == "small" else RIVALS
@@ -139,7 +141,7 @@ def main() -> None:
                 rates[name].append(flops / seconds)
     for end in ends.values():
         end.send(False)
-    peak = max(before, measured(torch.bfloat16).flops)
+    peak = max(before, measured(dtype).flops)
     best = max(float(np.median(speeds[name])) for name in rivals)
     lengths = Shard(arguments.tokens, "train").lengths
     shape = SIZES[arguments.size]

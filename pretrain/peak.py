@@ -1,6 +1,7 @@
 """The peak rate of a device's matrix products, the denominator of a model FLOP utilisation."""
 
 import time
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,14 @@ def peak_flops(train: TrainConfig, device: torch.device) -> Peak | None:
     if known is None or train.precision == "32-true":
         return None
     return Peak(1e12 * known.bf16_tflops, f"data sheet: bfloat16 on {name}")
+
+
+@cache
+def faster_in_bf16() -> bool:
+    """Whether this process's CPU threads multiply bfloat16 faster than float32: which way that is depends on the
+    processor, by a factor of about two.
+    """
+    return measured(torch.bfloat16).flops > measured(torch.float32).flops
 
 
 def measured(dtype: torch.dtype) -> Peak:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from logfm.artifacts import MANIFEST, read_manifest
 from logfm.configs.schema.plan import DeviceConfig
-from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig
+from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig, TrainConfig
 from logfm.errors import UserError
 from logfm.pretrain.flops import decoder_flops, encoder_flops, head_flops, train_flops
 from logfm.pretrain.memory import How, Parameters, Shape, count, equal_lengths, process_bytes
@@ -203,7 +203,7 @@ def _stage(
 ) -> list[dict[str, Any]]:
     train = config.train
     kernel = kind == "gpu" and model.hidden_size // model.heads in (32, 64, 128)
-    how = How(train.precision != "32-true", kernel, checkpointing=train.activation_checkpointing)
+    how = How(_in_bf16(train, kind), kernel, checkpointing=train.activation_checkpointing)
     offloads: list[Offload] = ["none"]
     if kind == "gpu" and stage:
         offloads += ["optimizer", "parameters"] if stage == 3 else ["optimizer"]
@@ -223,6 +223,13 @@ def _stage(
         total = process_bytes(bytes_, shape) if kind == "cpu" else bytes_.total
         rows.append({"on": kind, "stage": stage, "offload": offload} | bytes_._asdict() | {"total": total})
     return rows
+
+
+def _in_bf16(train: TrainConfig, kind: Kind) -> bool:
+    """Whether a run multiplies bfloat16. Where that is tried when it begins: no, which takes more memory."""
+    if train.precision == "auto":
+        return kind == "gpu" or train.devices * train.nodes > 1
+    return train.precision == "bf16-mixed"
 
 
 def _on(

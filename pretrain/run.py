@@ -55,6 +55,7 @@ from logfm.pretrain.encoder import PretrainedEncoder
 from logfm.pretrain.loggers import build_logger, finish
 from logfm.pretrain.model import build, count_parameters
 from logfm.pretrain.module import MaskedLanguageModel
+from logfm.pretrain.peak import faster_in_bf16
 from logfm.pretrain.resuming import State, TakeUp, older_run, open_state
 from logfm.pretrain.saving import clear_unfinished, enough_memory, one_line
 from logfm.pretrain.sources import REPLAY, TOKENS, VIEWS, learnt_from, prepare
@@ -117,6 +118,7 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
     paths["contrast"] = True if config.contrast is None else {"templates"}
     paths["train"] = operational(config.train)
     settings = config.model_dump(mode="json", exclude=paths)
+    config = settled(config, run_folder)
     if finished(run_folder, stage_key(_STAGE, settings, config.seed, inputs)) is None:
         if rank > 0:
             _fit(config, tokenizer, start, state, partial_folder(run_folder))
@@ -146,6 +148,17 @@ def pretrain(config: PretrainConfig) -> Outcome | None:
         return None
     encoder = export.export_run(run_folder, encoder_folder)
     return Outcome(sources["tokens"], read_manifest(run_folder), encoder)
+
+
+def settled(config: PretrainConfig, run_folder: Path) -> PretrainConfig:
+    """The configuration with the precision that the run, or the one that it takes up, began with; else a chosen one."""
+    if config.train.precision != "auto":
+        return config
+    begun = [folder / "config.json" for folder in (config.resume, partial_folder(run_folder), run_folder) if folder]
+    known = next((orjson.loads(path.read_bytes())["train"]["precision"] for path in begun if path.is_file()), None)
+    one = uses_cpu(config.train) and config.train.devices * config.train.nodes == 1
+    precision = known or ("32-true" if one and not faster_in_bf16() else "bf16-mixed")
+    return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
 
 
 def operational(train: TrainConfig) -> set[str]:
@@ -331,6 +344,7 @@ def _trainer(
     config: PretrainConfig, vocab_size: int, folder: Path, steps: int, first: Sequence[lightning.Callback] = ()
 ) -> lightning.Trainer:
     train = config.train
+    assert train.precision != "auto", "settled when the run began"
     # Lightning's own lines (devices, tips) drown what people need to see; warnings still come.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in _NOISE:

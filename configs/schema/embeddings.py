@@ -35,7 +35,8 @@ class EncoderConfig(Config):
     """Tokens of a batch, padding included; a longer text is a batch of its own."""
 
     bf16: bool = False
-    """Products in bfloat16 (encoders trained by logfm): about twice as fast where the processor has them."""
+    """Products in bfloat16 (encoders trained by logfm): about twice as fast on some processors, half as fast on
+    others."""
 
     reads: Literal["line", "message"] = "line"
     """What of a text is encoded: all of it, or what stands behind its header (time, host, process, level), so that

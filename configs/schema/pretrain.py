@@ -106,8 +106,10 @@ class TrainConfig(Config):
     """AdamW's weight decay; none on norms and biases."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest gradient norm."""
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
-    """Numeric precision of the products."""
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
+    """Numeric precision of the products. auto: bfloat16 on GPUs and for several processes; for one on a CPU that or
+    float32, whichever this machine multiplies faster, tried when the run begins and kept until it ends. `logfm plan`
+    counts float32 there, which takes more memory."""
     compile: bool = False
     """Compile the layers with `torch.compile`: fewer passes over memory, after minutes of compiling. Needs a C++
     compiler on the CPU, Triton on a GPU."""
@@ -143,7 +145,7 @@ class TrainConfig(Config):
     max_spikes: int = Field(20, ge=0)
     """Spikes after which the run fails."""
     peak_flops: float | None = Field(None, gt=0)
-    """FLOP/s of one device at `precision`, for the model FLOP utilisation; by default known or measured."""
+    """FLOP/s of one device at the run's precision, for the model FLOP utilisation; by default known or measured."""
     logger: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
     """Where metrics go besides history.jsonl. The services are set up by their own environment variables: W&B by
     WANDB_MODE, WANDB_PROJECT and others, MLflow by MLFLOW_TRACKING_URI, which it needs."""

@@ -11,6 +11,7 @@ import orjson
 
 from logfm.artifacts import MANIFEST, digest, peak_memory, read_manifest, write_atomic
 from logfm.configs.schema.contrast import ContrastConfig
+from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig, StartConfig
 from logfm.configs.schema.quickstart import QuickstartConfig
 from logfm.console import say
@@ -127,7 +128,7 @@ def run_stages(run: Run, inputs: Sequence[str]) -> Products:
         made = out / "tokenizer"
         run.stage("tokenizer", "training the tokenizer", lambda: train_tokenizer(corpus, made, config.tokenizer), made)
     outcome = run.stage("pretrain", "pretraining the encoder", lambda: _pretrain(run), out / "run")
-    encoder = LogEncoder.load(out / "encoder", config.encoder)
+    encoder = LogEncoder.load(out / "encoder", _as_trained(config.encoder, out / "run"))
     vectors = out / "vectors.parquet"
     if not vectors.exists():
         run.stage("embed", "encoding every event", lambda: embed([str(folder)], encoder, vectors))
@@ -137,6 +138,12 @@ def run_stages(run: Run, inputs: Sequence[str]) -> Products:
     run.stage("index", "building the index", lambda: build_index([vectors], encoder, index, config.index), index)
     detection = run.stage("detect", "finding anomalies", lambda: find([vectors], encoder, config.detect))
     return Products(corpus, outcome, encoder, vectors, index, detection)
+
+
+def _as_trained(config: EncoderConfig, run: Path) -> EncoderConfig:
+    """Products in the precision of the training, which is the one that this machine multiplies faster."""
+    trained = orjson.loads((run / "config.json").read_bytes())["train"]["precision"]
+    return config.model_copy(update={"bf16": config.bf16 or trained == "bf16-mixed"})
 
 
 def _contrast(run: Run) -> ContrastConfig | None:

@@ -31,7 +31,7 @@ from logfm.pretrain.forward import predictions
 from logfm.pretrain.model import build
 from logfm.pretrain.module import MaskedLanguageModel, learning_rate_factor
 from logfm.pretrain.packing import pack
-from logfm.pretrain.run import _announce
+from logfm.pretrain.run import _announce, settled
 from logfm.tokenizer import LogTokenizer
 from tests.pretrain.conftest import log_lines
 
@@ -193,6 +193,27 @@ def test_a_finished_run_is_reused_and_another_is_refused(configure, tmp_path):
     assert pretrain(config).run.created == first.run.created
     with pytest.raises(UserError, match="another pretrain run"):
         pretrain(configure(tmp_path, train={"steps": 3}))
+
+
+def test_the_precision_is_chosen_by_the_machine_and_kept_for_the_run(configure, tmp_path, monkeypatch):
+    monkeypatch.setattr("logfm.pretrain.run.faster_in_bf16", lambda: True)
+    config = configure(tmp_path, train={"precision": "auto", "steps": 4, "checkpoint_every": 2})
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("logfm.pretrain.run._project", fail)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config)
+    # Another machine goes on with it.
+    monkeypatch.setattr("logfm.pretrain.run.faster_in_bf16", lambda: False)
+    pretrain(config)
+    assert json.loads((tmp_path / "run" / "config.json").read_bytes())["train"]["precision"] == "bf16-mixed"
+    assert settled(config, tmp_path / "run") == settled(config, tmp_path / "run")
+    assert settled(config, tmp_path / "other").train.precision == "32-true"
+    several = configure(tmp_path / "other", train={"precision": "auto", "devices": 2})
+    assert settled(several, tmp_path / "other").train.precision == "bf16-mixed"
 
 
 def test_any_checkpoint_can_be_exported(configure, tmp_path):
