@@ -1,7 +1,7 @@
 """What a training step takes on the CPU, beside what `logfm plan` says it will.
 
 Usage: python benchmarks/pretrain_memory.py [--varied 24]
-Each row is a fresh process: the model of a recipe, AdamW, bf16-mixed, packed batches of random tokens of which all may
+Each row is a fresh process: the model of a recipe, AdamW, packed batches of random tokens of which all may
 be masked, the settings of the C library that training has. Measured is the peak of resident memory less what was
 resident after the imports. `--varied N` adds a run of N steps on batches that differ in their lengths, whose peak is
 more than the plan's: oneDNN keeps kernels for each shape, and the heap keeps holes of each size.
@@ -37,20 +37,23 @@ def cases(varied: int) -> dict[str, Case]:
     """What is measured, by name."""
     mixed = [int(n) for n in np.clip(np.random.default_rng(0).lognormal(5, 0.8, 45), 8, 512)]
     nano, small, checkpointing = "pretrain/nano", "pretrain/small", "train.activation_checkpointing=true"
+    float32, bf16 = ([f"train.precision={one}"] for one in ("32-true", "bf16-mixed"))
     rows = {
-        "nano, 16 x 512": Case(nano, 8192, [512] * 16, []),
-        "nano, 16 x 512, no decoder": Case(nano, 8192, [512] * 16, ["model.decoder_layers=0"]),
-        "nano, 64 x 128": Case(nano, 8192, [128] * 64, []),
-        "nano, 16 x 512, vocabulary 29,952": Case(nano, 29_952, [512] * 16, []),
-        "nano, 16 x 512, float32": Case(nano, 8192, [512] * 16, ["train.precision=32-true"]),
-        "nano, 16 x 512, checkpointing": Case(nano, 8192, [512] * 16, [checkpointing]),
-        "nano, mixed lengths, one batch": Case(nano, 8192, mixed, []),
-        "small, 16 x 256": Case(small, 29_952, [256] * 16, []),
-        "small, 8 x 1024": Case(small, 29_952, [1024] * 8, []),
-        "small, 8 x 1024, checkpointing": Case(small, 29_952, [1024] * 8, [checkpointing]),
+        "nano, 16 x 512": Case(nano, 8192, [512] * 16, bf16),
+        "nano, 16 x 512, no decoder": Case(nano, 8192, [512] * 16, [*bf16, "model.decoder_layers=0"]),
+        "nano, 64 x 128": Case(nano, 8192, [128] * 64, bf16),
+        "nano, 16 x 512, vocabulary 29,952": Case(nano, 29_952, [512] * 16, bf16),
+        "nano, 16 x 512, float32": Case(nano, 8192, [512] * 16, float32),
+        "nano, 16 x 512, checkpointing": Case(nano, 8192, [512] * 16, [*bf16, checkpointing]),
+        "nano, mixed lengths, one batch": Case(nano, 8192, mixed, bf16),
+        "small, 16 x 256": Case(small, 29_952, [256] * 16, bf16),
+        "small, 8 x 1024": Case(small, 29_952, [1024] * 8, bf16),
+        "small, 8 x 1024, checkpointing": Case(small, 29_952, [1024] * 8, [*bf16, checkpointing]),
     }
     if varied:
-        rows[f"nano, mixed lengths, {varied} batches"] = Case(nano, 8192, mixed, [], varied)
+        for name, precision in (("", bf16), (", float32", float32)):
+            rows[f"nano, mixed lengths, {varied} batches{name}"] = Case(nano, 8192, mixed, precision, varied)
+            rows[f"small, mixed lengths, {varied} batches{name}"] = Case(small, 29_952, mixed, precision, varied)
     return rows
 
 
