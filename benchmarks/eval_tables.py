@@ -2,34 +2,51 @@
 
 Usage: python -m benchmarks.eval_tables RUN [--csv FILE]
 RUN is the folder of `logfm eval run`. Boards are the leaderboard's: means over data sets for results, 95 % intervals,
-ranks in which what cannot be told apart shares one. The CSV file has the main score of every task on every data set, by
-encoder: means over seeds with intervals, and the share of the data set's templates that the encoder was trained on.
+ranks in which what cannot be told apart shares one; then those that change where the data sets are left out that an
+encoder which was asked for was trained on (more than half of their events). The CSV file has the main score of every
+task on every data set, by encoder: means over seeds with intervals, and the share of the data set's templates that the
+encoder was trained on.
 """
 
 import argparse
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from logfm.errors import LogfmError
-from logfm.evaluation.suite.leaderboard import Board, Standing, main_units
+from logfm.evaluation.suite.leaderboard import Board, Standing, leaderboard, main_units
 from logfm.evaluation.suite.main import Result, opened
 from logfm.evaluation.suite.results import OK
 from logfm.evaluation.suite.runner import CONTAMINATION
 from logfm.pretrain.card_results import table
 
+SEEN = 0.5
 COLUMNS = ("task", "metric", "data", "role", "condition", "encoder", "value", "low", "high", "seeds", "count", "seen")
 
 
-def boards(result: Result) -> str:
+def unknown(result: Result) -> tuple[list[Board], list[str]]:
+    """The boards that change without the data sets that an asked encoder was trained on, and these."""
+    asked = {row.encoder for row in result.rows if row.role == "encoder"}
+    known = {
+        row.data for row in result.rows
+        if row.task == CONTAMINATION and row.status == OK and row.encoder in asked and row.value > SEEN
+    }  # fmt: skip
+    apart = {name for name, spec in result.document["data"].items() if spec.get("apart")}
+    left = {key: column for key, column in result.scores.items() if key.data not in known}
+    whole = {board.name: board for board in result.boards}
+    found = leaderboard(left, result.tasks, apart)
+    return [one for one in found if len(one.data_sets) < len(whole[one.name].data_sets)], sorted(known)
+
+
+def boards(result: Result, shown_boards: Sequence[Board]) -> str:
     """Markdown: a row a board, a column a contestant, the best first by mean rank."""
-    standings = {(board.name, one.encoder): one for board in result.boards for one in board.standings}
+    standings = {(board.name, one.encoder): one for board in shown_boards for one in board.standings}
     names = list(dict.fromkeys(name for _, name in standings))
     asked = {row.encoder for row in result.rows if row.role == "encoder"}
     shown = sorted(names, key=lambda name: name not in asked)
     rows = [
-        (_label(board), *(_cell(board, standings.get((board.name, name))) for name in shown)) for board in result.boards
+        (_label(board), *(_cell(board, standings.get((board.name, name))) for name in shown)) for board in shown_boards
     ]
     return table(("task (metric; data sets)", *shown), rows)
 
@@ -81,7 +98,10 @@ def main() -> None:
         result = opened([arguments.run])
     except LogfmError as error:
         raise SystemExit(str(error)) from error
-    print(boards(result))
+    print(boards(result, result.boards))
+    fewer, known = unknown(result)
+    if fewer:
+        print(f"\nWithout {', '.join(known)}:\n\n{boards(result, fewer)}")
     if arguments.csv is not None:
         with arguments.csv.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")

@@ -52,8 +52,9 @@ def eval_run(
 
     A run that was stopped goes on where it was: give the same command again.
     """
+    from logfm.errors import LogfmError
     from logfm.evaluation.suite.listing import show_run
-    from logfm.evaluation.suite.main import evaluate
+    from logfm.evaluation.suite.main import REPORT, evaluate, unmeasured
     from logfm.evaluation.suite.registry import registry
 
     known = registry(data_specs or ())
@@ -61,6 +62,8 @@ def eval_run(
         known, suite, encoder, out, data=data, seeds=seeds, tasks=task or (), engine=engine, workers=workers
     )
     show_run(result, out, as_json)
+    if failed := unmeasured(result):
+        raise LogfmError(f"nothing could be measured of {', '.join(failed)}; {out / REPORT} says why")
 
 
 @app.command("compare")

@@ -81,7 +81,9 @@ def data_hash(spec: DataSpec, place: Place) -> str:
     parts = parts_of(spec, place.folder)
     inside = {part.name: data_hash(part, found) for part in parts if (found := place_of(part, place.folder))}
     # Detection rules, which are a baseline, may come later than the events.
-    rules = [path for path in [place.folder / option(spec, "rules", "")] if path.is_file()]
+    given = place.folder / str(option(spec, "rules", ""))
+    rules = sorted(path for path in (given.rglob("*") if option(spec, "rules", "") else ()) if path.is_file())
+    rules += [given] if given.is_file() else []
     beside = (*place.files, *place.beside, *rules)
     files = {path.relative_to(place.folder).as_posix(): file_hash(path) for path in beside}
     return digest({"version": _VERSION, "spec": spec.dump(), "files": files, "parts": inside, "rows": place.most})

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 import logfm
 from logfm.allocator import release_memory
-from logfm.artifacts import digest, write_atomic
+from logfm.artifacts import digest, versions, write_atomic
 from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import UserError
 from logfm.evaluation.suite.contestants import AnyContestant, EncoderFailed, Pretrained, one_line
@@ -47,10 +48,15 @@ def cell(
     parts = {"task": identity, "code": code, "data": data_hash, "encoder": contestant.hash, "seed": seed}
     row = replace(
         base, task=meta.name, encoder=contestant.name, seed=seed, encoder_hash=contestant.hash, data_hash=data_hash,
-        task_hash=identity, task_version=meta.version, logfm=logfm.__version__, metric=meta.main_score,
-        direction=meta.metrics[meta.main_score], condition=condition,
+        task_hash=identity, task_version=meta.version, logfm=logfm.__version__, libraries=_libraries(),
+        metric=meta.main_score, direction=meta.metrics[meta.main_score], condition=condition,
     )  # fmt: skip
     return Cell(meta.name, seed, options, condition, digest(parts), row)
+
+
+@cache
+def _libraries() -> str:
+    return "; ".join(f"{name} {release}" for name, release in versions().items() if name != "logfm")
 
 
 def stored(one: Cell, folder: Path) -> list[Row] | None:

@@ -143,6 +143,8 @@ def _tested(key: Key, mine: Score, theirs: Score) -> Verdict:
         difference = tested(*pair, CONFIDENCE)
         return Verdict(key, mine.encoder, theirs.encoder, difference, difference.p, None)
     first, second = mine.rows[0], theirs.rows[0]
+    if first.clusters == 1:
+        return _untested(key, mine.encoder, theirs.encoder, mine.value - theirs.value, "of one block or scenario alone")
     same = (first.data_hash, first.task_hash, first.seed) == (second.data_hash, second.task_hash, second.seed)
     if same and first.hits.size and first.hits.size == second.hits.size:
         p = mcnemar(first.hits, second.hits)

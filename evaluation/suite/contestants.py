@@ -13,6 +13,7 @@ from logfm.artifacts import digest
 from logfm.console import say
 from logfm.errors import LogfmError, UserError
 from logfm.evaluation.baselines import random_vectors, tfidf
+from logfm.evaluation.suite.codes import encoding
 from logfm.evaluation.suite.vector_store import VectorStore
 from logfm.evaluation.vectors import Matrix
 
@@ -249,7 +250,8 @@ def _open(uri: str, name: str | None, cache: Path | None) -> AnyContestant:
         say(f"{one.name} cannot be opened: {one.failure}")
         return one
     if cache is not None:
-        one.store = VectorStore(cache / identity[:24])
+        # Vectors of older code are not those of this one.
+        one.store = VectorStore(cache / digest({"encoder": identity, "code": encoding()})[:24])
     return one
 
 

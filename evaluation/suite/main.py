@@ -14,8 +14,8 @@ from logfm.evaluation.suite.aggregate import Key, Score, scores
 from logfm.evaluation.suite.compare import Verdict, gather, verdicts
 from logfm.evaluation.suite.leaderboard import Board, leaderboard, main_units
 from logfm.evaluation.suite.registry import Registry, pick
-from logfm.evaluation.suite.results import OK, Row, read
-from logfm.evaluation.suite.runner import RUN, run
+from logfm.evaluation.suite.results import FAILED, OK, Row, read
+from logfm.evaluation.suite.runner import CONTAMINATION, RUN, run
 from logfm.extras import require
 
 REPORT = "report.html"
@@ -47,6 +47,14 @@ def evaluate(registry: Registry, suite: str, encoders: Sequence[str], out: Path,
     result = opened([out])
     render(result, out / REPORT)
     return result
+
+
+def unmeasured(result: Result) -> list[str]:
+    """The encoders that were asked for of which nothing was measured, though something failed."""
+    asked = [name for name, known in result.document["encoders"].items() if known["asked"]]
+    measured = {row.encoder for row in result.rows if row.status == OK and row.task != CONTAMINATION}
+    failed = {row.encoder for row in result.rows if row.status == FAILED}
+    return [name for name in asked if name in failed - measured]
 
 
 def opened(folders: Sequence[Path], metric: str | None = None, tasks: Iterable[str] = ()) -> Result:

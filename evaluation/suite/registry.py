@@ -5,24 +5,20 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, TypeVar, cast
 
-import logfm
 from logfm.artifacts import digest, file_hash
 from logfm.configs.base import RECIPES, Config, load
 from logfm.configs.schema.suite import DataSpec, SuiteSpec
 from logfm.errors import UserError
+from logfm.evaluation.suite.codes import measuring
 from logfm.evaluation.suite.task import Data, Task
 
 _DATA, _SUITES = RECIPES / "evaluation" / "data", RECIPES / "evaluation" / "suites"
 _ROOM = "logfm.evaluation."
-_CALLED = ("finetune/*.py", "embeddings/*.py", "embeddings/*/*.py", "evaluation/anomaly/*.py", "corpus/templates.py",
-           "corpus/rules/*.py", "configs/schema/*.py", "pretrain/attention/*.py", "pretrain/forward.py",
-           "pretrain/masking.py", "pretrain/packing.py")  # fmt: skip
 Known = TypeVar("Known")
 RESERVED = ("seeds", "baselines")
 """Options of a task that stand for the suite's own."""
@@ -144,14 +140,7 @@ def _code_hash(module: ModuleType) -> str:
             str(getattr(value, "__module__", None) or getattr(value, "__name__", "")) for value in vars(one).values()
         }
         waiting += [sys.modules[name] for name in names if name.startswith(_ROOM) and name in sys.modules]
-    return digest(sources | _called())
-
-
-@cache
-def _called() -> dict[str, str]:
-    root = Path(logfm.__file__).parent
-    found = sorted(path for pattern in _CALLED for path in root.glob(pattern))
-    return {"version": logfm.__version__} | {path.relative_to(root).as_posix(): file_hash(path) for path in found}
+    return digest(sources | measuring())
 
 
 def _named(kind: type[Any], folders: Sequence[Path]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from logfm.artifacts import write_atomic
 from logfm.errors import UserError
 
-SCHEMA_VERSION = 3
-"""3: column `clusters`. 2: columns `task_hash`, `role`, `data_role` and `hits` came in."""
+SCHEMA_VERSION = 4
+"""4: column `libraries`. 3: column `clusters`. 2: columns `task_hash`, `role`, `data_role` and `hits` came in."""
 PARQUET, CSV = "results.parquet", "results.csv"
 OK, FAILED, NOT_APPLICABLE, NO_DATA = "ok", "failed", "not applicable", "no data"
 _VERSION_KEY = b"logfm.results"
@@ -26,7 +26,7 @@ _SCHEMA = pa.schema(
     + [(name, pa.float64()) for name in ("value", "low", "high")]
     + [("count", pa.int64()), ("clusters", pa.int64()), ("seed", pa.int64())]
     + [(name, pa.string()) for name in ("encoder", "encoder_hash", "data_hash", "task_hash")]
-    + [("task_version", pa.int64()), ("logfm", pa.string()), ("seconds", pa.float64())]
+    + [("task_version", pa.int64()), ("logfm", pa.string()), ("libraries", pa.string()), ("seconds", pa.float64())]
     + [(name, pa.string()) for name in ("status", "note", "role", "data_role")]
     + [("replicates", pa.list_(pa.float32())), ("hits", pa.list_(pa.bool_()))]
 )
@@ -62,6 +62,8 @@ class Row:
     """Of the task's name, version and options. Equal hashes of data and task make scores comparable."""
     task_version: int = 1
     logfm: str = ""
+    libraries: str = ""
+    """Releases of Python and the packages that the figure was measured with."""
     seconds: float = 0.0
     status: str = OK
     note: str = ""

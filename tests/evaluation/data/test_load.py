@@ -29,7 +29,9 @@ def test_specs_are_valid_and_only_four_systems_are_for_choices():
     loghub = {name for name in specs() if name.startswith("loghub-") and "mixed" not in name}
     assert len(loghub) == 12
     assert {name for name in loghub if specs()[name].role == "choices"} == CHOICES
-    assert specs()["loghub-mixed"].role == "results"
+    assert specs()["loghub-mixed"].role == "choices"
+    eight = set(specs()["loghub-mixed-results"].options["parts"])
+    assert specs()["loghub-mixed-results"].role == "results" and len(eight) == 8 and not eight & CHOICES
     assert set(specs()["loghub-mixed-choices"].options["parts"]) == CHOICES
     assert all(spec.reader in READERS and spec.split and spec.leakage and spec.licence for spec in specs().values())
 

@@ -10,7 +10,7 @@ from logfm.configs.base import RECIPES, load
 from logfm.configs.schema.suite import DataSpec, SuiteSpec
 from logfm.errors import UserError
 from logfm.evaluation.suite import registry as registries
-from logfm.evaluation.suite.main import compare_folders, evaluate
+from logfm.evaluation.suite.main import compare_folders, evaluate, unmeasured
 from logfm.evaluation.suite.report import figure
 from tests.evaluation.suite.fakes import Lengths, failing, lines, measuring, meta, registry, spec
 
@@ -165,3 +165,11 @@ def test_ones_own_data_sets_belong_to_every_suite_that_has_their_task(tmp_path):
         assert known.names(known.suite(name))[-1] == "portal"
     assert "portal" in {spec.name for spec in known.runs_on("search", known.suite("local"))}
     assert "simulated" not in {spec.name for spec in known.runs_on("search", known.suite("local"))}
+
+
+def test_a_run_in_which_nothing_of_an_encoder_could_be_measured_fails(tmp_path, own):
+    task = measuring("first", lambda vectors, rng: vectors[:, 0])
+    known = registry([task, failing("broken", RuntimeError("no"))], [spec("lines", ("first", "broken"))])
+    uri = [f"mine={own('mine', Lengths('mine'))}"]
+    assert unmeasured(evaluate(known, "small", uri, tmp_path / "some")) == []
+    assert unmeasured(evaluate(known, "small", uri, tmp_path / "none", tasks=["broken"])) == ["mine"]
