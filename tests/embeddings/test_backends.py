@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -447,3 +448,18 @@ def test_workers_and_manifests_are_told_no_auto(folder, encoder_folder, monkeypa
     assert LogEncoder.load(folder).explains
     assert LogEncoder.load(encoder_folder).config.backend == "torch"
     assert letters.config.backend == "auto"
+
+
+def test_eight_bit_products_do_not_overflow_where_the_processor_lacks_their_instructions(monkeypatch):
+    """Without VNNI, ONNX Runtime adds pairs of products in 16 bits unless it is told not to."""
+    from logfm.embeddings.backends import onnx_backend
+
+    for machine, flags, expected in (
+        ("x86_64", "avx2 avx512f", True), ("x86_64", "avx2 avx_vnni", False), ("x86_64", "avx512_vnni", False),
+        ("aarch64", "", False),
+    ):  # fmt: skip
+        monkeypatch.setattr(onnx_backend.platform, "machine", lambda machine=machine: machine)
+        monkeypatch.setattr(Path, "read_text", lambda self, flags=flags: flags)
+        onnx_backend._may_saturate.cache_clear()
+        assert onnx_backend._may_saturate() is expected
+    onnx_backend._may_saturate.cache_clear()
