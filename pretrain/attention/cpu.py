@@ -103,10 +103,10 @@ def _probabilities(
     scaled = q * scale
     scores = scaled @ k.transpose(-1, -2)
     for block in by_query:
-        scores[:, :, block.rows] += shift(scaled[:, :, block.rows] @ block.table.transpose(-1, -2))
+        scores[:, :, block.rows] += shift(_by_distance(scaled[:, :, block.rows], block))
     scaled = k * scale
     for block in by_key:
-        part = shift(scaled[:, :, block.rows] @ block.table.transpose(-1, -2))
+        part = shift(_by_distance(scaled[:, :, block.rows], block))
         # Transposing on its own is several times as fast as adding what is transposed.
         scores[..., block.rows] += part.transpose(-1, -2).contiguous()
     if mask is not None:
@@ -114,14 +114,24 @@ def _probabilities(
     return torch.softmax(scores, dim=-1, dtype=scores.dtype)
 
 
+def _by_distance(x_bHnd: torch.Tensor, block: _Block) -> torch.Tensor:
+    """Products of rows with the table of their block, (b, H, n, W)."""
+    # One product a head: torch's own broadcasting copies the table for every event.
+    events, heads, n, width = x_bHnd.shape
+    flat_HNd = x_bHnd.transpose(0, 1).reshape(heads, events * n, width)
+    return torch.bmm(flat_HNd, block.table.transpose(-1, -2)).view(heads, events, n, -1).transpose(0, 1)
+
+
 def _products(
     grad_bHnL: torch.Tensor, own: torch.Tensor, other: torch.Tensor, block: _Block, grad_table: torch.Tensor
 ) -> torch.Tensor:
     """Gradient (b, H, n, d) of a block's rows, before scaling; adds to that of the table (float32, (H, R, d))."""
-    by_distance = unshift(grad_bHnL)
-    for event in by_distance.transpose(-1, -2) @ own[:, :, block.rows]:
-        grad_table[:, block.distances] += event
-    return (grad_bHnL @ other).add_(by_distance @ block.table)
+    events, heads, n, width = own[:, :, block.rows].shape
+    by_distance_HNW = unshift(grad_bHnL).transpose(0, 1).reshape(heads, events * n, -1)
+    own_HNd = own[:, :, block.rows].transpose(0, 1).reshape(heads, events * n, width)
+    grad_table[:, block.distances] += torch.bmm(by_distance_HNW.transpose(-1, -2), own_HNd)
+    by_table_bHnd = torch.bmm(by_distance_HNW, block.table).view(heads, events, n, width).transpose(0, 1)
+    return (grad_bHnL @ other).add_(by_table_bHnd)
 
 
 def cpu_attention(
