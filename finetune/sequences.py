@@ -72,10 +72,9 @@ class Sequences:
         longer = int((self.lengths > most).sum())
         if not longer:
             return self, 0
-        head, tail = (most + 1) // 2, most // 2
 
         def kept(column: Any) -> Any:
-            return None if column is None else [_ends(one, head, tail) if len(one) > most else one for one in column]
+            return None if column is None else [ends(one, most) for one in column]
 
         return Sequences(kept(self.vectors), kept(self.times), kept(self.texts)), longer
 
@@ -94,7 +93,11 @@ class Sequences:
         return found
 
 
-def _ends(one: Any, head: int, tail: int) -> Any:
+def ends(one: Any, most: int) -> Any:
+    """The beginning and the end of an array or a list that is longer than `most`; a shorter one as it is."""
+    if len(one) <= most:
+        return one
+    head, tail = (most + 1) // 2, most // 2
     last = one[len(one) - tail :]
     return np.concatenate((one[:head], last)) if isinstance(one, np.ndarray) else [*one[:head], *last]
 

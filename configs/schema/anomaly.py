@@ -89,7 +89,7 @@ class SupervisedOptions(BaselineOptions):
     """Train sequences at most, drawn at random; None for all."""
     events: int | None = Field(None, ge=1)
     """Events of a sequence that a head reads at most, of longer ones the beginning and the end; None for the head's
-    own."""
+    own, and for all of them in `logistic`."""
 
 
 class LastlayerOptions(BaselineOptions):
@@ -100,8 +100,8 @@ class LastlayerOptions(BaselineOptions):
     sequences: int | None = Field(None, ge=10)
     """Train sequences at most, drawn at random; None for all."""
     events: int | None = Field(None, ge=1)
-    """Events of a sequence that the head reads at most, of longer ones the beginning and the end; None for the head's
-    own."""
+    """Events of a sequence that the head and the logistic regression read at most, of longer ones the beginning and
+    the end; None for the head's own."""
 
 
 class PrevalenceOptions(AnomalyOptions):
@@ -118,8 +118,8 @@ class PrevalenceOptions(AnomalyOptions):
     epochs: int | None = Field(None, ge=1)
     """Epochs of `lastlayer` at most."""
     events: int | None = Field(None, ge=1)
-    """Events of a sequence that `lastlayer` reads at most, of longer ones the beginning and the end; None for the
-    head's own."""
+    """Events of a sequence that both classifiers read at most, of longer ones the beginning and the end; None for
+    `lastlayer`'s own."""
 
 
 class TransferOptions(AnomalyOptions):

@@ -4,6 +4,7 @@ They read the same parts as the heads and are the same for every contestant of a
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from logfm.configs.schema.anomaly import BaselineOptions
 from logfm.evaluation.anomaly.baselines import baselines
 from logfm.evaluation.anomaly.cases import Case, unit_of
 from logfm.evaluation.anomaly.keeping import kept
-from logfm.evaluation.anomaly.reporting import Scored, measured
+from logfm.evaluation.anomaly.reporting import Scored, measured, noted
 from logfm.evaluation.suite.task import Data, Measurement
 
 PREFIX = "baseline "
@@ -43,15 +44,16 @@ def without_encoder(case: Case, data: Data, config: BaselineOptions) -> Iterator
 
 def plain(name: str, validation: NDArray[np.float64], test: NDArray[np.float64], note: str = "") -> Scored:
     """Scores of a detector that needs no encoder."""
-    return Scored(f"{PREFIX}{name}", validation, test, "; ".join(part for part in ("no encoder", note) if part))
+    return Scored(f"{PREFIX}{name}", validation, test, noted("no encoder", note))
 
 
 def plain_rows(
-    case: Case, data: Data, copies: NDArray[np.bool_], seed: int, config: BaselineOptions
+    case: Case, data: Data, copies: NDArray[np.bool_], seed: int, config: BaselineOptions, said: str = ""
 ) -> list[Measurement]:
-    """Every metric of `without_encoder` on a case that `make_case` cut by the options' split."""
+    """Every metric of `without_encoder` on a case that `make_case` cut by the options' split; `said` ends its notes."""
     what = ("plain", config.split.model_dump_json(), config.rules, config.baselines)
-    return measured_once(what, lambda: without_encoder(case, data, config), case, data, copies, seed, config.resamples)
+    found = measured_once(what, lambda: without_encoder(case, data, config), case, data, copies, seed, config.resamples)
+    return [replace(row, note=noted(row.note, said)) for row in found]
 
 
 def measured_once(

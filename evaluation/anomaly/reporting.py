@@ -36,6 +36,11 @@ class Scored:
     note: str = ""
 
 
+def noted(*parts: str) -> str:
+    """One note of several, the empty ones left out."""
+    return "; ".join(part for part in parts if part)
+
+
 def copied(case: Case, data: Data, condition: str = "") -> tuple[NDArray[np.bool_], list[Measurement]]:
     """Which test sequences have a value-masked copy in train, and the rows that say how many."""
     found = copies(case.train, case.test, masked(data.texts))
@@ -50,8 +55,7 @@ def copied(case: Case, data: Data, condition: str = "") -> tuple[NDArray[np.bool
 def chosen(found: Sequence[Scored], figures: Sequence[float]) -> Scored:
     """The one with the best of `figures`, which come from validation, as condition ""; the first at equality."""
     best = found[int(np.argmax(np.nan_to_num(figures, nan=-1.0)))]
-    note = "; ".join(part for part in (f"chosen on validation: {best.condition}", best.note) if part)
-    return replace(best, condition="", note=note)
+    return replace(best, condition="", note=noted(f"chosen on validation: {best.condition}", best.note))
 
 
 def measured(
@@ -73,7 +77,7 @@ def measured(
         statistics=statistics,
         seed=seed,
         condition=scored.condition,
-        note="; ".join(part for part in (scored.note, said) if part),
+        note=noted(scored.note, said),
     )
     for name, kept in parts_of(case, copies_of_train, data).items():
         left = case.test.take(kept)

@@ -24,6 +24,7 @@ class Limits:
 
     epochs: int | None = None
     events: int | None = None
+    """Events of a sequence that are read, of longer ones the beginning and the end; `logistic` has no own cap."""
     balanced: bool = True
     """Whether classes weigh alike, however rare one is."""
 
@@ -73,8 +74,9 @@ def trained(
     if kind == LOGISTIC:
         if vectors is None:
             raise ValueError("a logistic regression needs vectors")
-        means = [mean_vectors(part, vectors) for part in judged.values()]
-        found = logistic(mean_vectors(train, vectors), train.labels, *means, balanced=limits.balanced)
+        # Beside a head it reads what the head reads, or a rank would tell who was given more.
+        fitted, *means = (mean_vectors(part.trimmed(limits.events), vectors) for part in (train, *judged.values()))
+        found = logistic(fitted, train.labels, *means, balanced=limits.balanced)
         return dict(zip(judged, found, strict=True))
     from logfm.configs.schema.finetune import TrainingConfig
     from logfm.finetune import Head
@@ -97,6 +99,27 @@ def trained(
         name: np.asarray(head.scores(_sequences(part, data, vectors, texts)), dtype=np.float64)
         for name, part in judged.items()
     }
+
+
+def most_events(kind: str, limits: Limits) -> int | None:
+    """Events of a sequence that a head reads at most; None where it reads all.
+
+    Raises:
+        UserError: no such head.
+    """
+    return limits.events if kind == LOGISTIC else int(_config(kind, limits.events).most_events)
+
+
+def cut_note(test: Sequences, most: int | None) -> str:
+    """How many test sequences a head reads the beginning and the end of; "" where it reads all of each."""
+    longer = test.longer(most)
+    return f"{longer} of {len(test)} test sequences cut to {most} events" if longer else ""
+
+
+def whole_note(test: Sequences, most: int | None) -> str:
+    """What stands beside such a cut: detectors that read all of each sequence; "" where no head cuts any."""
+    longer = test.longer(most)
+    return f"reads whole sequences, {longer} of {len(test)} in the test longer than {most} events" if longer else ""
 
 
 def _config(kind: str, events: int | None) -> Any:

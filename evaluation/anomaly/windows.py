@@ -1,10 +1,12 @@
 """Events -> sequences, inside one part of a split: by group, by time, by count, or each event alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from logfm.finetune.sequences import ends
 
 Rows = NDArray[np.int64]
 # Neighbouring windows are alike: the bootstrap draws runs of so many of them.
@@ -40,6 +42,17 @@ class Sequences:
             [self.classes[number] for number in numbers],
             self.days,
         )
+
+    def trimmed(self, most: int | None) -> "Sequences":
+        """Of sequences longer than `most` events the beginning and the end, as the heads of `logfm finetune` cut them.
+
+        Labels stay: what a sequence is does not depend on how much of it is read.
+        """
+        return self if most is None else replace(self, rows=[ends(rows, most) for rows in self.rows])
+
+    def longer(self, most: int | None) -> int:
+        """How many of them `trimmed` cuts."""
+        return 0 if most is None else sum(len(rows) > most for rows in self.rows)
 
     @property
     def events(self) -> Rows:

@@ -14,8 +14,8 @@ from logfm.evaluation.anomaly.cases import limited, make_case
 from logfm.evaluation.anomaly.heads import event_vectors
 from logfm.evaluation.anomaly.metrics import METRICS, need_both
 from logfm.evaluation.anomaly.plain import plain_rows
-from logfm.evaluation.anomaly.reporting import COPIES, Scored, copied, measured
-from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, trained
+from logfm.evaluation.anomaly.reporting import COPIES, Scored, copied, measured, noted
+from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, cut_note, most_events, trained, whole_note
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 
 META = TaskMeta(
@@ -25,11 +25,13 @@ META = TaskMeta(
     "Encoders without layers stand beside by logistic regression on mean vectors",
     split="By whole entities, or by time; windows are cut inside a part. 40 % train, 20 % validation, 40 % test.",
     leakage="The encoder sees texts without label-bearing fields, and learns from train alone; validation stops the "
-    "training and gives the threshold. Scores without value-masked copies of train are given.",
+    "training and gives the threshold. Scores without value-masked copies of train are given. The logistic "
+    "regression reads the events that the head reads; detectors without an encoder read all of them.",
     main_score="f1",
     metrics=METRICS | COPIES,
     minutes=2,
     caps={"epochs": 5, "sequences": 200, "events": 16},
+    version=2,
 )
 OPTIONS = LastlayerOptions
 LOGISTIC_MEANS = "logistic regression on mean vectors"
@@ -51,7 +53,10 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     copies, rows = copied(case, data)
     yield from rows
     note = f"trained on {len(train)} of {len(case.train)} sequences" if len(train) < len(case.train) else ""
-    limits = Limits(config.epochs, config.events)
+    # Whoever has no layers is ranked beside the head, so all read what the head reads.
+    most = most_events(LASTLAYER, Limits(events=config.events))
+    note = noted(note, cut_note(case.test, most))
+    limits = Limits(config.epochs, most)
 
     def scored(kind: str, vectors: NDArray[np.float32] | None) -> Scored:
         judged = {"validation": case.validation, "test": case.test}
@@ -61,9 +66,9 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     means = scored(LOGISTIC, event_vectors(contestant, data, case))
     if contestant.layered is None:
         said = "this encoder has no layers that can be trained: logistic regression on mean vectors"
-        leading = replace(means, note="; ".join(part for part in (said, note) if part))
+        leading = replace(means, note=noted(said, note))
     else:
         leading = scored(LASTLAYER, None)
     for one in (leading, replace(means, condition=LOGISTIC_MEANS)):
         yield from measured(one, case, copies, seed, config.resamples, data)
-    yield from plain_rows(case, data, copies, seed, config)
+    yield from plain_rows(case, data, copies, seed, config, whole_note(case.test, most))

@@ -22,8 +22,8 @@ from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, t
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import need_both, thresholds
 from logfm.evaluation.anomaly.plain import PREFIX, kept_by, without_encoder
-from logfm.evaluation.anomaly.reporting import COPIES, copied, judged_by, parts_of
-from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, trained
+from logfm.evaluation.anomaly.reporting import COPIES, copied, judged_by, noted, parts_of
+from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, cut_note, most_events, trained, whole_note
 from logfm.evaluation.anomaly.windows import Rows, Sequences
 from logfm.evaluation.stats import Estimate, Floats, cluster_draws, estimate, ratio
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
@@ -36,7 +36,8 @@ META = TaskMeta(
     "each a superset of the attacks of the one before.",
     leakage="Classifiers learn from a train part thinned to 2 % attacks, without balancing, and alarm at even odds; "
     "unsupervised heads alarm above what 1 % of validation's normal sequences exceed. No threshold moves after that. "
-    "Value-masked copies of train in the test are counted, and sets without them measured.",
+    "Value-masked copies of train in the test are counted, and sets without them measured. Both classifiers read the "
+    "same events of a sequence; the other detectors read all of them.",
     main_score="f1",
     metrics={
         "attacks": "neither",
@@ -54,6 +55,7 @@ META = TaskMeta(
     minutes=3,
     caps={"size": 1_000, "fit_events": 10_000, "logbert_steps": 150, "epochs": 5, "events": 16},
     lead="20 %",
+    version=2,
 )
 OPTIONS = PrevalenceOptions
 _CLASSIFIERS = (LOGISTIC, LASTLAYER)
@@ -103,11 +105,11 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
         if name in _CLASSIFIERS:
             one = _classifier(name, case, train, vectors, data, contestant, seed, config)
         else:
-            one = _unsupervised(judge(name, case, vectors, data, contestant, seed, config), name, case)
+            one = _unsupervised(judge(name, case, vectors, data, contestant, seed, config), name, case, config)
         yield from _measured(one, case, sets, seed, config)
         if leads and not transductive(name):
             leads = False
-            note = "; ".join(part for part in (f"leading detector: {name}", one.note) if part)
+            note = noted(f"leading detector: {name}", one.note)
             yield from _measured(replace(one, condition="", note=note), case, sets, seed, config)
     key = kept_by(("prevalence", config.model_dump_json()), data, seed, config.resamples)
     yield from kept(key, lambda: list(_without_encoder(case, sets, data, seed, config)))
@@ -123,17 +125,31 @@ def _classifier(
     seed: int,
     config: PrevalenceOptions,
 ) -> _Alerts:
-    limits = Limits(config.epochs, config.events, balanced=False)
+    limits = _limits(config)
     judged = {"test": case.test}
     scores = trained(name, train, case.validation, judged, data, contestant, vectors, seed, limits)["test"]
     alerts = scores > (0.0 if name == LOGISTIC else 0.5)
-    return _Alerts(name, alerts, f"trained on {int(train.labels.sum())} attacks among {len(train)}")
+    note = f"trained on {int(train.labels.sum())} attacks among {len(train)}"
+    return _Alerts(name, alerts, noted(note, cut_note(case.test, limits.events)))
 
 
-def _unsupervised(judged: Sequence[Judged], name: str, case: Case) -> _Alerts:
+def _limits(config: PrevalenceOptions) -> Limits:
+    """Both classifiers read as many events of a sequence as `lastlayer` does."""
+    most = most_events(LASTLAYER, Limits(events=config.events))
+    return Limits(config.epochs, most, balanced=False)
+
+
+def _whole(case: Case, config: PrevalenceOptions) -> str:
+    """What to say of detectors that stand beside a classifier that cuts sequences, and cut none."""
+    cuts = any(name in _CLASSIFIERS for name in config.heads)
+    return whole_note(case.test, _limits(config).events) if cuts else ""
+
+
+def _unsupervised(judged: Sequence[Judged], name: str, case: Case, config: PrevalenceOptions) -> _Alerts:
     """Alerts above what 1 % of validation's normal sequences exceed."""
     found = best(judged, case.validation.labels)
-    return _Alerts(name, _above(found.validation, found.test, case), found.note)
+    note = noted(found.note, _whole(case, config))
+    return _Alerts(name, _above(found.validation, found.test, case), note)
 
 
 def _above(validation: Floats, test: Floats, case: Case) -> NDArray[np.bool_]:
@@ -148,9 +164,10 @@ def _without_encoder(
     for name in config.heads:
         if name == LOGBERT:
             judged = judge(name, case, none, data, None, seed, config)
-            yield from _measured(_unsupervised(judged, f"{PREFIX}{name}", case), case, sets, seed, config)
+            yield from _measured(_unsupervised(judged, f"{PREFIX}{name}", case, config), case, sets, seed, config)
     for one in without_encoder(case, data, config):
-        alerts = _Alerts(one.condition, _above(one.validation, one.test, case), one.note)
+        note = noted(one.note, _whole(case, config))
+        alerts = _Alerts(one.condition, _above(one.validation, one.test, case), note)
         yield from _measured(alerts, case, sets, seed, config)
 
 

@@ -12,8 +12,8 @@ from logfm.evaluation.anomaly.cases import limited, make_case
 from logfm.evaluation.anomaly.heads import event_vectors
 from logfm.evaluation.anomaly.metrics import METRICS, average_precision, need_both
 from logfm.evaluation.anomaly.plain import plain_rows
-from logfm.evaluation.anomaly.reporting import COPIES, Scored, chosen, copied, measured
-from logfm.evaluation.anomaly.trained import Limits, trained
+from logfm.evaluation.anomaly.reporting import COPIES, Scored, chosen, copied, measured, noted
+from logfm.evaluation.anomaly.trained import Limits, cut_note, most_events, trained, whole_note
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 
 META = TaskMeta(
@@ -23,11 +23,13 @@ META = TaskMeta(
     split="By whole entities, or by time; windows are cut inside a part. 40 % train, 20 % validation, 40 % test.",
     leakage="The encoder is frozen and sees texts without label-bearing fields. Heads are fitted on train; validation "
     "stops the training and gives the threshold. Detectors without an encoder see no label but which train sequences "
-    "are normal. Scores without value-masked copies of train are given.",
+    "are normal. Scores without value-masked copies of train are given. Heads read at most so many "
+    "events of a sequence, and the logistic regression the same; detectors without an encoder read all of them.",
     main_score="pr_auc",
     metrics=METRICS | COPIES,
     minutes=5,
     caps={"epochs": 8, "sequences": 600, "events": 48},
+    version=2,
 )
 OPTIONS = SupervisedOptions
 
@@ -47,21 +49,21 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     yield from rows
     judged = {"validation": case.validation, "test": case.test}
     found, refused = [], []
+    limits = Limits(config.epochs, config.events)
     for kind in config.heads:
-        limits = Limits(config.epochs, config.events)
         try:
             scores = trained(kind, train, case.validation, judged, data, contestant, vectors, seed, limits)
         except UserError as error:
             refused.append(f"left out: {kind} ({error})")
             continue
-        note = f"trained on {len(train)} of {len(case.train)} sequences" if len(train) < len(case.train) else ""
-        if config.epochs is not None:
-            note = "; ".join(part for part in (note, f"at most {config.epochs} epochs") if part)
+        drawn = f"trained on {len(train)} of {len(case.train)} sequences" if len(train) < len(case.train) else ""
+        epochs = f"at most {config.epochs} epochs" if config.epochs is not None else ""
+        note = noted(drawn, epochs, cut_note(case.test, most_events(kind, limits)))
         found.append(Scored(kind, scores["validation"], scores["test"], note))
     if not found:
         raise UserError("no head can be trained here", data.spec.name, "; ".join(refused))
     best = chosen(found, [average_precision(one.validation, case.validation.labels) for one in found])
-    best = replace(best, note="; ".join(part for part in (best.note, *refused) if part))
+    best = replace(best, note=noted(best.note, *refused))
     for one in (*found, best):
         yield from measured(one, case, copies, seed, config.resamples, data)
-    yield from plain_rows(case, data, copies, seed, config)
+    yield from plain_rows(case, data, copies, seed, config, whole_note(case.test, config.events))

@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logfm.evaluation.anomaly.windows import Columns, by_count, by_event, by_group, by_window
+from logfm.evaluation.anomaly.windows import Columns, Sequences, by_count, by_event, by_group, by_window
+from logfm.finetune import Sequences as HeadSequences
 
 
 def columns(count, **given):
@@ -60,3 +61,13 @@ def test_days_leave_out_long_pauses():
     given = columns(4, times=np.array([0.0, day / 2, 30 * day, 30.5 * day]))
     assert by_event(np.arange(4), given).days == 2.0
     assert np.isnan(by_event(np.arange(4), columns(4)).days)
+
+
+def test_longer_sequences_are_cut_as_the_heads_cut_them():
+    rows = [np.arange(7), np.arange(3)]
+    whole = Sequences(rows, ["a", "b"], np.array([1, 0], dtype=np.int8), ["", ""])
+    read = HeadSequences([row[:, None].astype(np.float32) for row in rows]).trimmed(5)[0].vectors
+    cut = whole.trimmed(5)
+    assert [row.tolist() for row in cut.rows] == [row[:, 0].tolist() for row in read] == [[0, 1, 2, 5, 6], [0, 1, 2]]
+    assert (cut.labels == whole.labels).all() and whole.longer(5) == 1 and whole.longer(None) == 0
+    assert whole.trimmed(None) is whole

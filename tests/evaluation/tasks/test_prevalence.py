@@ -42,6 +42,14 @@ def test_detectors_without_an_encoder_keep_their_threshold_too():
     }
 
 
+def test_it_is_said_who_reads_whole_sequences():
+    notes = {row.condition: row.note for row in run(percents=(20,), events=4) if row.metric == "f1"}
+    assert "test sequences cut to 4 events" in notes["logistic, 20 %"] and "cut" not in notes["nearest, 20 %"]
+    for name in ("nearest", "baseline ngram"):
+        assert "reads whole sequences" in notes[f"{name}, 20 %"]
+    assert not any("whole" in row.note or "cut" in row.note for row in run(percents=(20,), events=6))
+
+
 def test_the_leading_detector_stands_beside_them():
     rows = [row for row in run(percents=(0, 20)) if row.metric == "f1"]
     values = {row.condition: (row.value, row.note) for row in rows}

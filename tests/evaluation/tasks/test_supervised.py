@@ -139,6 +139,38 @@ def test_an_encoder_without_layers_has_a_row_that_says_what_it_is():
     assert "no layers" in note and lastlayer.LOGISTIC_MEANS in note and "trained on 20 of 24 sequences" in note
 
 
+def longer_blocks():
+    """Blocks of eleven lines; what makes one abnormal lies in the middle of it."""
+    given = blocks(60, 3)
+    texts = [text.replace("exception", "copied").replace(" is on fire", "") for text in given.texts]
+    rows = [row for group in range(60) for row in (*range(6 * group, 6 * group + 6), *[6 * group + 5] * 5)]
+    found = data(
+        [texts[row] for row in rows], given.labels[rows], groups=[given.groups[row] for row in rows], options={}
+    )
+    for start in range(0, len(rows), 11):
+        if found.labels[start]:
+            found.texts[start + 5] = "something burns"
+    return found
+
+
+def test_the_logistic_regression_reads_what_the_head_reads():
+    """Of 4 events two are the first and two the last: what lies in between is out of sight."""
+    options = {"resamples": 100, "events": 4, "sequences": 20}
+    rows = list(lastlayer.run(Words(), longer_blocks(), 0, options))
+    assert by(rows, "roc_auc")[""] == by(rows, "roc_auc")[lastlayer.LOGISTIC_MEANS] < 0.8
+    assert by(rows, "roc_auc")["baseline new-template"] == 1
+    notes = {row.condition: row.note for row in rows if row.metric == "f1"}
+    tested = next(row.count for row in rows if row.metric == "f1")
+    assert f"{tested} of {tested} test sequences cut to 4 events" in notes[""]
+    assert f"reads whole sequences, {tested} of {tested} in the test longer than 4 events" in notes["baseline ngram"]
+    whole = list(lastlayer.run(Words(), longer_blocks(), 0, options | {"events": 11}))
+    assert by(whole, "roc_auc")[""] == 1 and not any("cut to" in row.note or "whole" in row.note for row in whole)
+    rows = list(supervised.run(Words(), longer_blocks(), 0, OPTIONS | {"events": 4}))
+    assert by(rows, "roc_auc")["logistic"] < 0.8
+    notes = {row.condition: row.note for row in rows if row.metric == "f1"}
+    assert "cut to 4 events" in notes["logistic"] and "reads whole sequences" in notes["baseline length"]
+
+
 def test_lanobert_judges_one_text_of_a_template_where_there_are_too_many(ours):
     from logfm.evaluation.tasks import anomaly
 
