@@ -3,9 +3,10 @@
 They read the same parts as the heads and are the same for every contestant of a run, so they are measured once.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,14 @@ from logfm.configs.schema.anomaly import BaselineOptions
 from logfm.evaluation.anomaly.baselines import baselines
 from logfm.evaluation.anomaly.cases import Case, unit_of
 from logfm.evaluation.anomaly.keeping import kept
-from logfm.evaluation.anomaly.reporting import Scored, measured, noted
+from logfm.evaluation.anomaly.reporting import PREFIX, Scored, best_of, measured, noted, renamed
 from logfm.evaluation.suite.task import Data, Measurement
 
-PREFIX = "baseline "
-"""Begins the condition of what needs no encoder: such rows become contestants of their own."""
+CHOSEN = f"{PREFIX}chosen on validation"
+"""Condition of the one of them that validation chose, as it chooses an encoder's head: a table that stands the best of
+them on the test beside encoders would have looked at the test for one side alone."""
+Found: TypeAlias = tuple[Scored, list[Measurement]]
+"""A detector's scores, and its rows."""
 
 
 def without_encoder(case: Case, data: Data, config: BaselineOptions) -> Iterator[Scored]:
@@ -48,12 +52,32 @@ def plain(name: str, validation: NDArray[np.float64], test: NDArray[np.float64],
 
 
 def plain_rows(
-    case: Case, data: Data, copies: NDArray[np.bool_], seed: int, config: BaselineOptions, said: str = ""
+    case: Case,
+    data: Data,
+    copies: NDArray[np.bool_],
+    seed: int,
+    config: BaselineOptions,
+    said: str = "",
+    also: Sequence[Found] = (),
 ) -> list[Measurement]:
-    """Every metric of `without_encoder` on a case that `make_case` cut by the options' split; `said` ends its notes."""
+    """Every metric of `without_encoder` on a case that `make_case` cut by the options' split, and of what is `also`
+    without an encoder; those of the one that validation chose again, as `CHOSEN`. `said` ends the notes.
+    """
     what = ("plain", config.split.model_dump_json(), config.rules, config.baselines)
     found = measured_once(what, lambda: without_encoder(case, data, config), case, data, copies, seed, config.resamples)
-    return [replace(row, note=noted(row.note, said)) for row in found]
+    found = [*found, *also]
+    rows = [row for _, own in found for row in own]
+    rows += chosen_rows(found, case)
+    return [replace(row, note=noted(row.note, said)) for row in rows]
+
+
+def chosen_rows(found: Sequence[Found], case: Case, place: str = "") -> list[Measurement]:
+    """Rows of the detector that validation chose as those of `CHOSEN`; `place` is what follows it in the condition."""
+    if not found:
+        return []
+    number, note = best_of([one for one, _ in found], case.validation.labels)
+    one, rows = found[number]
+    return renamed(rows, one.condition, ", ".join(name for name in (CHOSEN, place) if name), note)
 
 
 def measured_once(
@@ -64,11 +88,11 @@ def measured_once(
     copies: NDArray[np.bool_],
     seed: int,
     resamples: int,
-) -> list[Measurement]:
-    """Every metric of what `found` gives, which `what`, the data and the seed decide."""
+) -> list[Found]:
+    """What `found` gives with every metric of it, which `what`, the data and the seed decide."""
     return kept(
         kept_by(what, data, seed, resamples),
-        lambda: [row for one in found() for row in measured(one, case, copies, seed, resamples, data)],
+        lambda: [(one, list(measured(one, case, copies, seed, resamples, data))) for one in found()],
     )
 
 

@@ -13,7 +13,7 @@ from logfm.configs.schema.evaluation import StatisticsConfig
 from logfm.configs.schema.suite import Direction
 from logfm.evaluation.anomaly.cases import Case
 from logfm.evaluation.anomaly.duplicates import copies, masked
-from logfm.evaluation.anomaly.metrics import measure, thresholds
+from logfm.evaluation.anomaly.metrics import average_precision, measure, thresholds
 from logfm.evaluation.stats import Floats
 from logfm.evaluation.suite.task import UNSEEN, Data, Measurement
 
@@ -22,6 +22,8 @@ COPIES: dict[str, Direction] = {"copies": "neither", "known_events": "neither"}
 _IN_PARTS = ("pr_auc", "roc_auc", "f1", "accuracy", "prevalence")
 NO_COPIES = "no copies"
 """Condition of what is left without sequences that have a value-masked copy in train."""
+PREFIX = "baseline "
+"""Begins the condition of what needs no encoder: such rows become contestants of their own."""
 FEWEST = 5
 """Sequences of each class that must be left in a part of the test for figures of its own."""
 
@@ -52,10 +54,31 @@ def copied(case: Case, data: Data, condition: str = "") -> tuple[NDArray[np.bool
     ]
 
 
-def chosen(found: Sequence[Scored], figures: Sequence[float]) -> Scored:
-    """The one with the best of `figures`, which come from validation, as condition ""; the first at equality."""
-    best = found[int(np.argmax(np.nan_to_num(figures, nan=-1.0)))]
-    return replace(best, condition="", note=noted(f"chosen on validation: {best.condition}", best.note))
+def best_of(found: Sequence[Scored], labels: NDArray[np.int8]) -> tuple[int, str]:
+    """The place of the one with the best PR-AUC on validation, of which `labels` are, and a note that names it.
+
+    The first at equality, and where validation holds no anomaly to choose by.
+    """
+    figures = [average_precision(one.validation, labels) for one in found]
+    place = int(np.argmax(np.nan_to_num(figures, nan=-1.0)))
+    told = "chosen on validation" if (labels > 0).any() else "no anomaly in validation to choose by, so the first"
+    return place, f"{told}: {found[place].condition.removeprefix(PREFIX)}"
+
+
+def chosen(found: Sequence[Scored], labels: NDArray[np.int8]) -> Scored:
+    """The best of `best_of` as condition ""."""
+    place, note = best_of(found, labels)
+    return replace(found[place], condition="", note=noted(note, found[place].note))
+
+
+def renamed(rows: Sequence[Measurement], old: str, new: str, note: str) -> list[Measurement]:
+    """Rows of the condition `old` and of its parts, as those of `new`; `note` begins their notes."""
+    found = []
+    for row in rows:
+        part = row.condition.removeprefix(old).removeprefix(", ")
+        condition = ", ".join(name for name in (new, part) if name)
+        found.append(replace(row, condition=condition, note=noted(note, row.note)))
+    return found
 
 
 def measured(

@@ -13,7 +13,7 @@ from logfm.embeddings.detectors import LOGBERT
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import Case, make_case
 from logfm.evaluation.anomaly.heads import best, event_vectors, fitting, judge, transductive
-from logfm.evaluation.anomaly.metrics import METRICS, average_precision, need_both, thresholds
+from logfm.evaluation.anomaly.metrics import METRICS, need_both, thresholds
 from logfm.evaluation.anomaly.plain import measured_once, plain, plain_rows
 from logfm.evaluation.anomaly.reporting import COPIES, Scored, chosen, copied, measured
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
@@ -57,7 +57,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     logbert = measured_once(
         what, lambda: _logbert(data, case, seed, config), case, data, copies, seed, config.resamples
     )
-    yield from (*logbert, *plain_rows(case, data, copies, seed, config))
+    yield from plain_rows(case, data, copies, seed, config, also=logbert)
     for one in leading:
         yield from _by_class(one, case)
 
@@ -67,7 +67,7 @@ def _leading(found: list[Scored], left_out: list[str], case: Case) -> list[Score
     free = [one for one in found if not transductive(one.condition)]
     if not free:
         return []
-    head = chosen(free, [average_precision(one.validation, case.validation.labels) for one in free])
+    head = chosen(free, case.validation.labels)
     return [replace(head, note="; ".join((head.note, *left_out)))]
 
 

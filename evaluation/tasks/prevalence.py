@@ -21,8 +21,8 @@ from logfm.evaluation.anomaly.cases import Case, make_case
 from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, transductive
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import need_both, thresholds
-from logfm.evaluation.anomaly.plain import PREFIX, kept_by, without_encoder
-from logfm.evaluation.anomaly.reporting import COPIES, copied, judged_by, noted, parts_of
+from logfm.evaluation.anomaly.plain import CHOSEN, kept_by, plain, without_encoder
+from logfm.evaluation.anomaly.reporting import COPIES, chosen, copied, judged_by, noted, parts_of
 from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, cut_note, most_events, trained, whole_note
 from logfm.evaluation.anomaly.windows import Rows, Sequences
 from logfm.evaluation.stats import Estimate, Floats, cluster_draws, estimate, ratio
@@ -159,13 +159,18 @@ def _above(validation: Floats, test: Floats, case: Case) -> NDArray[np.bool_]:
 def _without_encoder(
     case: Case, sets: Sequence[_Set], data: Data, seed: int, config: PrevalenceOptions
 ) -> Iterator[Measurement]:
-    """Rows of LogBERT, of counting and of Sigma rules: the same for every contestant."""
-    none = np.empty((0, 0), dtype=np.float32)
-    for name in config.heads:
-        if name == LOGBERT:
-            judged = judge(name, case, none, data, None, seed, config)
-            yield from _measured(_unsupervised(judged, f"{PREFIX}{name}", case, config), case, sets, seed, config)
-    for one in without_encoder(case, data, config):
+    """Rows of counting, of Sigma rules and of LogBERT, and of the one that validation chose: the same for every
+    contestant.
+    """
+    found = list(without_encoder(case, data, config))
+    if LOGBERT in config.heads:
+        none = np.empty((0, 0), dtype=np.float32)
+        judged = best(judge(LOGBERT, case, none, data, None, seed, config), case.validation.labels)
+        found.append(plain(LOGBERT, judged.validation, judged.test, judged.note))
+    if found:
+        leading = chosen(found, case.validation.labels)
+        found.append(replace(leading, condition=CHOSEN))
+    for one in found:
         note = noted(one.note, _whole(case, config))
         alerts = _Alerts(one.condition, _above(one.validation, one.test, case), note)
         yield from _measured(alerts, case, sets, seed, config)

@@ -10,7 +10,7 @@ from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import limited, make_case
 from logfm.evaluation.anomaly.heads import event_vectors
-from logfm.evaluation.anomaly.metrics import METRICS, average_precision, need_both
+from logfm.evaluation.anomaly.metrics import METRICS, need_both
 from logfm.evaluation.anomaly.plain import plain_rows
 from logfm.evaluation.anomaly.reporting import COPIES, Scored, chosen, copied, measured, noted
 from logfm.evaluation.anomaly.trained import Limits, cut_note, most_events, trained, whole_note
@@ -62,7 +62,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
         found.append(Scored(kind, scores["validation"], scores["test"], note))
     if not found:
         raise UserError("no head can be trained here", data.spec.name, "; ".join(refused))
-    best = chosen(found, [average_precision(one.validation, case.validation.labels) for one in found])
+    best = chosen(found, case.validation.labels)
     best = replace(best, note=noted(best.note, *refused))
     for one in (*found, best):
         yield from measured(one, case, copies, seed, config.resamples, data)

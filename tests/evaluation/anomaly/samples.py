@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from logfm.configs.schema.suite import DataSpec
+from logfm.evaluation.anomaly.plain import CHOSEN
 from logfm.evaluation.suite.task import Data
 
 SECRET = "tellsitall"
@@ -13,6 +14,8 @@ IN_TIME = {"unit": "count", "window_events": 6, "split_by": "time"}
 """Options of a data set whose split no label has a part in."""
 BASELINES = {f"baseline {name}" for name in ("new-template", "length", "ngram", "count-nearest", "count-pca")}
 """Conditions of the detectors without an encoder, where there are no Sigma rules."""
+PLAIN = BASELINES | {CHOSEN}
+"""Those, and the one of them that validation chose."""
 
 
 def spec(name="planted", **options):

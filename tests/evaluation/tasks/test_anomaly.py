@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from logfm.errors import UserError
-from logfm.evaluation.anomaly import heads, reporting
+from logfm.evaluation.anomaly import heads, plain, reporting
 from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.anomaly.reporting import FEWEST
 from logfm.evaluation.anomaly.sigma import by_sequence, sigma_scores
 from logfm.evaluation.tasks import anomaly
-from tests.evaluation.anomaly.samples import IN_TIME, SECRET, Tfidf, Words, blocks, by, data, spec
+from tests.evaluation.anomaly.samples import IN_TIME, PLAIN, SECRET, Tfidf, Words, blocks, by, data, spec
 
 OPTIONS = {"heads": ("nearest", "iforest"), "resamples": 100}
 
@@ -95,10 +95,24 @@ def test_seeds_draw_other_splits_and_one_seed_the_same():
 
 def test_baselines_do_not_look_at_the_encoder():
     first, second = (run(contestant=one) for one in (Words(), Tfidf()))
-    plain = [
-        {name: area for name, area in by(rows, "pr_auc").items() if "baseline" in name} for rows in (first, second)
-    ]
-    assert plain[0] == plain[1] and len(plain[0]) == 5
+    told = [{name: area for name, area in by(rows, "pr_auc").items() if "baseline" in name} for rows in (first, second)]
+    assert told[0] == told[1] and set(told[0]) == PLAIN
+
+
+def test_validation_chooses_among_logbert_and_the_detectors_that_count(monkeypatch):
+    def judge(name, case, *more):
+        return [heads.Judged("max", *(part.labels.astype(float) for part in (case.validation, case.test)))]
+
+    def blind(case, data, config):
+        yield plain.plain("blind", *(np.zeros(len(part)) for part in (case.validation, case.test)))
+
+    monkeypatch.setattr(anomaly, "judge", judge)
+    monkeypatch.setattr(plain, "without_encoder", blind)
+    rows = run(replace(blocks(), hash="logbert"), heads=("nearest", "logbert"))
+    areas = by(rows, "pr_auc")
+    assert areas["baseline blind"] < 1 == areas["baseline logbert"] == areas[plain.CHOSEN]
+    note = next(row.note for row in rows if row.condition == plain.CHOSEN and row.metric == "f1")
+    assert note.startswith("chosen on validation: logbert; no encoder")
 
 
 def test_a_head_that_refuses_is_left_out_and_said():

@@ -5,9 +5,10 @@ import pytest
 
 from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import make_case
+from logfm.evaluation.anomaly.plain import CHOSEN
 from logfm.evaluation.tasks import prevalence
 from logfm.evaluation.tasks.prevalence import counted, mixtures, thinned
-from tests.evaluation.anomaly.samples import BASELINES, Words, blocks, by, unlike
+from tests.evaluation.anomaly.samples import PLAIN, Words, blocks, by, unlike
 
 OPTIONS = {"heads": ("nearest", "logistic"), "train_percent": None}
 
@@ -35,7 +36,10 @@ def test_a_detector_that_works_does_so_at_any_share():
 def test_detectors_without_an_encoder_keep_their_threshold_too():
     rows = run(percents=(0, 20, 100))
     names = {name.partition(", ")[0] for name in by(rows, "f1")}
-    assert names == {"nearest", "logistic", "0 %", "20 %", "100 %"} | BASELINES
+    assert names == {"nearest", "logistic", "0 %", "20 %", "100 %"} | PLAIN
+    notes = {row.condition: row.note for row in rows if row.metric == "f1"}
+    assert notes[f"{CHOSEN}, 20 %"].startswith("chosen on validation: new-template; no encoder")
+    assert by(rows, "f1")[f"{CHOSEN}, 20 %"] == by(rows, "f1")["baseline new-template, 20 %"]
     assert by(rows, "recall")["baseline new-template, 100 %"] == 1 and by(rows, "recall")["baseline length, 20 %"] == 0
     assert set(by(run(percents=(0, 20), baselines=False), "f1")) == {
         *("nearest, 0 %", "nearest, 20 %", "logistic, 0 %", "logistic, 20 %", "0 %", "20 %")

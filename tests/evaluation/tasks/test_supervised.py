@@ -7,7 +7,7 @@ from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.anomaly.trained import LASTLAYER, Limits, logistic, trained
 from logfm.evaluation.tasks import lastlayer, supervised
 from tests.embeddings.samples import log_lines, write_log
-from tests.evaluation.anomaly.samples import BASELINES, IN_TIME, SECRET, Tfidf, Words, blocks, by, data
+from tests.evaluation.anomaly.samples import BASELINES, IN_TIME, PLAIN, SECRET, Tfidf, Words, blocks, by, data
 
 OPTIONS = {"heads": ("logistic",), "resamples": 100}
 
@@ -17,7 +17,7 @@ def test_the_plain_head_finds_what_was_planted():
     areas = by(rows, "pr_auc")
     assert areas[""] == areas["logistic"] == 1 and by(rows, "f1")[""] == 1
     assert {row.metric for row in rows} <= set(supervised.META.metrics)
-    assert set(areas) == {"", "logistic"} | BASELINES
+    assert set(areas) == {"", "logistic"} | PLAIN
     assert areas["baseline new-template"] == 1 > 0.5 > areas["baseline length"]
     plain = list(supervised.run(Words(), blocks(), 0, OPTIONS | {"baselines": False}))
     assert set(by(plain, "pr_auc")) == {"", "logistic"}
@@ -27,7 +27,7 @@ def test_heads_of_the_room_finetune():
     options = {"heads": ("lstm", "transformer"), "resamples": 100, "epochs": 12, "events": 6, "sequences": 20}
     rows = list(supervised.run(Words(), blocks(90, 3), 0, options))
     areas = by(rows, "pr_auc")
-    assert set(areas) == {"", "lstm", "transformer"} | BASELINES and areas[""] in (areas["lstm"], areas["transformer"])
+    assert set(areas) == {"", "lstm", "transformer"} | PLAIN and areas[""] in (areas["lstm"], areas["transformer"])
     assert areas[""] > 2 * by(rows, "prevalence")[""]
     assert any("trained on 20 of 36 sequences" in row.note for row in rows)
 
@@ -126,14 +126,14 @@ def test_the_last_layer_learns(ours):
     rows = list(lastlayer.run(ours, blocks(60, 3), 0, {"resamples": 100, "epochs": 30, "events": 6}))
     areas = by(rows, "pr_auc")
     assert areas[""] > 2 * by(rows, "prevalence")[""]
-    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | BASELINES
+    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | PLAIN
     assert {row.metric for row in rows} <= set(lastlayer.META.metrics)
 
 
 def test_an_encoder_without_layers_has_a_row_that_says_what_it_is():
     rows = list(lastlayer.run(Words(), blocks(), 0, {"resamples": 100, "sequences": 20}))
     areas = by(rows, "pr_auc")
-    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | BASELINES
+    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | PLAIN
     assert areas[""] == areas[lastlayer.LOGISTIC_MEANS] == 1
     note = next(row.note for row in rows if row.condition == "" and row.metric == "f1")
     assert "no layers" in note and lastlayer.LOGISTIC_MEANS in note and "trained on 20 of 24 sequences" in note
