@@ -4,7 +4,7 @@ Every bootstrap draws whole templates (a cluster bootstrap). Two encoders that a
 same draws give paired replicates, whose differences carry the comparison.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,13 +93,17 @@ def mean_estimate(values: ArrayLike, clusters: ArrayLike, draws: Draws, confiden
     return estimate(float(column.mean()), ratio(draws @ sums, draws @ sizes), confidence, int((sizes > 0).sum()))
 
 
-def side_by_side(parts: Sequence[Floats]) -> Floats:
+def side_by_side(parts: Sequence[Floats], sets: Sequence[Hashable] | None = None) -> Floats:
     """The mean of replicates of several data sets, float64 (resamples,).
 
     Sets of equally many clusters have the same draws from a seed; each goes on one further, so that they are drawn
-    apart.
+    apart. `sets` names the set of each part, each its own by default: parts of one set keep the draws they share, as
+    drawing them apart would take their figures for independent.
     """
-    return np.asarray(np.mean([np.roll(part, place) for place, part in enumerate(parts)], axis=0), dtype=np.float64)
+    places: dict[Hashable, int] = {}
+    of = [places.setdefault(one, len(places)) for one in (range(len(parts)) if sets is None else sets)]
+    rolled = [np.roll(part, place) for place, part in zip(of, parts, strict=True)]
+    return np.asarray(np.mean(rolled, axis=0), dtype=np.float64)
 
 
 def paired_difference(ours: Estimate, theirs: Estimate, confidence: float) -> Difference:

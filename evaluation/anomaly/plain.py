@@ -67,17 +67,18 @@ def plain_rows(
     found = measured_once(what, lambda: without_encoder(case, data, config), case, data, copies, seed, config.resamples)
     found = [*found, *also]
     rows = [row for _, own in found for row in own]
-    rows += chosen_rows(found, case)
+    rows += chosen_rows(found, case, CHOSEN)
     return [replace(row, note=noted(row.note, said)) for row in rows]
 
 
-def chosen_rows(found: Sequence[Found], case: Case, place: str = "") -> list[Measurement]:
-    """Rows of the detector that validation chose as those of `CHOSEN`; `place` is what follows it in the condition."""
+def chosen_rows(found: Sequence[Found], case: Case, name: str, pair: str = "") -> list[Measurement]:
+    """Rows of the one that validation chose, as those of `name`; `pair` follows a name in the conditions."""
     if not found:
         return []
     number, note = best_of([one for one, _ in found], case.validation.labels)
     one, rows = found[number]
-    return renamed(rows, one.condition, ", ".join(name for name in (CHOSEN, place) if name), note)
+    old, new = (", ".join(part for part in (name, pair) if part) for name in (one.condition, name))
+    return renamed(rows, old, new, note)
 
 
 def measured_once(

@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logfm.artifacts import digest
 from logfm.configs.base import parse
@@ -17,8 +18,8 @@ from logfm.evaluation.anomaly.cases import Case, columns_of, cutter, make_case, 
 from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, transductive
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import METRICS
-from logfm.evaluation.anomaly.plain import kept_by, without_encoder
-from logfm.evaluation.anomaly.reporting import COPIES, NO_COPIES, Scored, copied, measured
+from logfm.evaluation.anomaly.plain import CHOSEN, Found, chosen_rows, kept_by, without_encoder
+from logfm.evaluation.anomaly.reporting import COPIES, NO_COPIES, Scored, copied, measured, noted
 from logfm.evaluation.anomaly.trained import LOGISTIC, Limits, trained
 from logfm.evaluation.anomaly.windows import Columns, Rows
 from logfm.evaluation.stats import estimate, side_by_side
@@ -31,12 +32,13 @@ META = TaskMeta(
     split="Whole sources: one trains, a part of it that was held back gives the threshold, another is the test. In "
     "data of one source, periods of equally many events: the first trains, each later one is a test.",
     leakage="Nothing is fitted on the test's source or period, thresholds included. `within` is the same head on what "
-    "was held back of the source that it was trained on. Value-masked copies of train in the test are counted, and "
-    "scores without them given.",
+    "was held back of the source that it was trained on. A pair's head is chosen on the train side's validation part. "
+    "Value-masked copies of train in the test are counted, and scores without them given.",
     main_score="pr_auc",
     metrics=METRICS | COPIES,
     minutes=3,
     caps={"most_pairs": 4, "fit_events": 10_000},
+    version=2,
 )
 OPTIONS = TransferOptions
 _WITHIN = "within "
@@ -44,52 +46,62 @@ _FIRST_PERIOD = SplitConfig(train=0.7, validation=0.29)
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
-    """Measure each pair of sources or periods; condition "" is the mean over pairs and heads, or over pairs for what
-    needs no encoder.
+    """Measure each pair of sources or periods. A pair alone is the condition of the head that has the best PR-AUC on
+    what was held back of its train side; condition "" is the mean over pairs, which weigh alike.
 
     Raises:
         UserError: no labels, an unknown source, or nothing that can be trained on and tested.
     """
     config = parse(OPTIONS, dict(options), "options of the task transfer")
-    found: dict[str, list[Measurement]] = {}
-    whole: list[str] = []
-    pairs: list[str] = []
+    leading: dict[str, list[Measurement]] = {}
     for name, case in _cases(data, seed, config):
         if not 0 < case.test.labels.sum() < len(case.test):
             continue
         vectors = event_vectors(contestant, data, case)
         copies, rows = copied(case, data, name)
         yield from rows
+        found: list[Found] = []
         for head in config.heads:
             judged = _judged(head, case, vectors, data, contestant, seed, config)
-            if judged is None:
-                continue
-            condition = f"{head}, {name}"
-            if not name.startswith(_WITHIN) and not transductive(head):
-                whole.append(condition)
-                pairs.append(name)
-            scored = Scored(condition, judged.validation, judged.test, judged.note)
-            found[condition] = list(measured(scored, case, copies, seed, config.resamples, data))
-            yield from found[condition]
-    if not whole:
+            if judged is not None:
+                scored = Scored(head, judged.validation, judged.test, judged.note)
+                found.append(_rows(scored, name, case, copies, data, seed, config))
+                yield from found[-1][1]
+        free = [one for one in found if not transductive(one[0].condition)]
+        if free:
+            rows = chosen_rows(free, case, "", name)
+            yield from rows
+            if not name.startswith(_WITHIN):
+                leading[name] = rows
+    if not leading:
         raise UserError("no pair of sources or periods can be trained on and tested", data.spec.name)
-    yield from _means("", [found[one] for one in whole], "pairs and heads", config)
+    yield from _means("", leading, config)
     what = ("transfer", config.model_dump_json())
     yield from _plain(
-        kept(kept_by(what, data, seed, config.resamples), lambda: _baselines(data, seed, config)), pairs, config
+        kept(kept_by(what, data, seed, config.resamples), lambda: _baselines(data, seed, config)), list(leading), config
     )
 
 
+def _rows(
+    one: Scored, pair: str, case: Case, copies: NDArray[np.bool_], data: Data, seed: int, config: TransferOptions
+) -> Found:
+    """A head or detector with its rows on one pair."""
+    scored = replace(one, condition=f"{one.condition}, {pair}")
+    return one, list(measured(scored, case, copies, seed, config.resamples, data))
+
+
 def _baselines(data: Data, seed: int, config: TransferOptions) -> dict[tuple[str, str], list[Measurement]]:
-    """Rows of what needs no encoder, by its condition and the pair."""
-    found = {}
+    """Rows of what needs no encoder, by its condition and the pair, those of the one that validation chose last."""
+    rows: dict[tuple[str, str], list[Measurement]] = {}
     for name, case in _cases(data, seed, config):
         if 0 < case.test.labels.sum() < len(case.test):
             copies, _ = copied(case, data)
-            for one in without_encoder(case, data, config):
-                scored = replace(one, condition=f"{one.condition}, {name}")
-                found[one.condition, name] = list(measured(scored, case, copies, seed, config.resamples, data))
-    return found
+            detectors = without_encoder(case, data, config)
+            found = [_rows(one, name, case, copies, data, seed, config) for one in detectors]
+            rows |= {(one.condition, name): own for one, own in found}
+            if found:
+                rows[CHOSEN, name] = chosen_rows(found, case, CHOSEN, name)
+    return rows
 
 
 def _plain(
@@ -98,33 +110,34 @@ def _plain(
     """Those rows, and each detector's mean over the pairs that the encoder's heads were measured on."""
     for rows in found.values():
         yield from rows
-    wanted = list(dict.fromkeys(pairs))
     for condition in dict.fromkeys(condition for condition, _ in found):
-        if all((condition, name) in found for name in wanted):
-            yield from _means(condition, [found[condition, name] for name in wanted], "pairs", config, "no encoder")
+        if all((condition, name) in found for name in pairs):
+            yield from _means(condition, {name: found[condition, name] for name in pairs}, config, "no encoder")
 
 
 def _means(
-    condition: str, parts: Sequence[list[Measurement]], what: str, config: TransferOptions, note: str = ""
+    condition: str, parts: Mapping[str, list[Measurement]], config: TransferOptions, note: str = ""
 ) -> Iterator[Measurement]:
-    """PR-AUC averaged over the rows of several pairs: of all of the tests, and of what is left without copies."""
+    """PR-AUC averaged over the rows of each pair: of all of the tests, and of what is left without copies."""
     for part in ("", NO_COPIES):
-        rows = [one for one in (_area(rows, part) for rows in parts) if one is not None]
+        areas = {pair: _area(rows, part) for pair, rows in parts.items()}
+        rows = [one for one in areas.values() if one is not None]
         if not rows:
             continue
-        # Sources are drawn apart, so their replicates are averaged one by one.
+        # Sources are drawn apart, so their replicates are averaged one by one; pairs with one test share its draws.
         columns = [one.replicates for one in rows]
-        together = side_by_side(columns) if all(len(one) for one in columns) else np.empty(0)
+        tests = [pair.partition(">")[2] for pair, one in areas.items() if one is not None]
+        together = side_by_side(columns, tests) if all(len(one) for one in columns) else np.empty(0)
         fewest = min(one.clusters for one in rows)
         confidence = StatisticsConfig(resamples=config.resamples).confidence
         mean = estimate(float(np.mean([one.value for one in rows])), together, confidence, fewest)
-        of = f"{len(rows)} of {len(parts)} {what}" if len(rows) < len(parts) else f"{len(rows)} {what}"
+        of = f"{len(rows)} of {len(parts)} pairs" if len(rows) < len(parts) else f"{len(rows)} pairs"
         yield Measurement.of(
             "pr_auc",
             mean,
             sum(one.count for one in rows),
             condition=", ".join(name for name in (condition, part) if name),
-            note="; ".join(name for name in (f"the mean of {of}", note) if name),
+            note=noted(f"the mean of {of}", note),
             judged=digest({"parts": sorted({one.judged for one in rows})}) if part else "",
         )
 
