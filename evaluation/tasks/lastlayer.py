@@ -13,7 +13,7 @@ from logfm.configs.schema.suite import TaskMeta
 from logfm.evaluation.anomaly.cases import limited, make_case
 from logfm.evaluation.anomaly.heads import event_vectors
 from logfm.evaluation.anomaly.metrics import METRICS, need_both
-from logfm.evaluation.anomaly.plain import plain_rows
+from logfm.evaluation.anomaly.plain import everything, plain_rows
 from logfm.evaluation.anomaly.reporting import COPIES, Scored, copied, measured, noted
 from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, cut_note, most_events, trained, whole_note
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
@@ -69,6 +69,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
         leading = replace(means, note=noted(said, note))
     else:
         leading = scored(LASTLAYER, None)
-    for one in (leading, replace(means, condition=LOGISTIC_MEANS)):
+    constant = (everything(case),) if config.baselines else ()
+    for one in (leading, replace(means, condition=LOGISTIC_MEANS), *constant):
         yield from measured(one, case, copies, seed, config.resamples, data)
     yield from plain_rows(case, data, copies, seed, config, whole_note(case.test, most))

@@ -18,6 +18,8 @@ from logfm.errors import UserError
 from logfm.evaluation.anomaly.cases import columns_of, unit_of
 from logfm.evaluation.anomaly.heads import dense, mean_vectors
 from logfm.evaluation.anomaly.metrics import METRICS, measure, need_both, thresholds
+from logfm.evaluation.anomaly.plain import EVERYTHING
+from logfm.evaluation.anomaly.reporting import PREFIX, noted
 from logfm.evaluation.anomaly.splits import by_entity, by_first
 from logfm.evaluation.anomaly.trained import logistic
 from logfm.evaluation.anomaly.windows import Columns, Rows, Sequences, by_count
@@ -40,11 +42,14 @@ META = TaskMeta(
 OPTIONS = LeakyOptions
 IN_ORDER = "honest, in order"
 """Left out where anomalies cluster in time, so that a part of it holds one class only."""
+LEADING, NEIGHBOUR = "logistic regression on mean vectors", "nearest neighbour"
+"""Heads; the first one's conditions are the splits alone."""
 _SHOWN = ("f1", "precision", "recall", "pr_auc", "roc_auc", "prevalence")
 
 
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
-    """Measure two heads under each split; `inflation` is the leaky F1 less the honest one.
+    """Measure two heads under each split, and alerts on everything; `inflation` is a head's leaky F1 less its honest
+    one.
 
     Raises:
         UserError: no labels or groups, or one class only in a part.
@@ -55,17 +60,18 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     columns = replace(columns_of(data, unit_of(data)), entities=data.groups)
     windows = _windows(columns, config, seed)
     need_both(windows.labels, "the data")
-    f1: dict[tuple[str, str], float] = {}
+    f1: dict[str, float] = {}
     for split, parts in _splits(windows, columns, seed, config.split).items():
         if split == IN_ORDER and any(part.labels.sum() in (0, len(part)) for part in parts):
             continue
         for measurement in _measured(split, parts, contestant, data, seed, config):
             if measurement.metric == "f1":
-                f1[split, measurement.condition.removeprefix(split)] = measurement.value
+                f1[measurement.condition] = measurement.value
             yield measurement
-    for (split, head), value in f1.items():
-        if split == "leaky":
-            yield Measurement("inflation", value - f1["honest", head], count=len(windows), condition=f"leaky{head}")
+    for head, behind in ((LEADING, ""), (NEIGHBOUR, f", {NEIGHBOUR}")):
+        leaky, honest = f1[f"leaky{behind}"], f1[f"honest{behind}"]
+        note = f"{head}: F1 {leaky:.3f} under the leaky split, {honest:.3f} under the honest one"
+        yield Measurement("inflation", leaky - honest, count=len(windows), condition=f"leaky{behind}", note=note)
 
 
 def _windows(columns: Columns, config: LeakyOptions, seed: int) -> Sequences:
@@ -122,9 +128,11 @@ def _measured(
     known = set(train.events.tolist())
     shared = np.mean([any(int(row) in known for row in rows) for rows in test.rows])
     yield Measurement("shared", float(shared), count=len(test), condition=split)
-    for head, scores in (
-        ("", logistic(means[0], train.labels, *means[1:])),
-        (", nearest neighbour", [_neighbours(means[0], train.labels, judged) for judged in means[1:]]),
+    neighbours = [_neighbours(means[0], train.labels, judged) for judged in means[1:]]
+    for condition, head, scores in (
+        (split, LEADING, logistic(means[0], train.labels, *means[1:])),
+        (f"{split}, {NEIGHBOUR}", NEIGHBOUR, neighbours),
+        (f"{PREFIX}{EVERYTHING}, {split}", "no encoder", [np.zeros(len(part)) for part in parts[1:]]),
     ):
         limits = thresholds(scores[0], validation.labels)
         for one in measure(
@@ -134,8 +142,8 @@ def _measured(
             limits,
             statistics=StatisticsConfig(resamples=config.resamples),
             seed=seed,
-            condition=f"{split}{head}",
-            note="leaks on purpose: no result" if split == "leaky" else "",
+            condition=condition,
+            note=noted("leaks on purpose: no result" if split == "leaky" else "", head),
         ):
             if one.metric in _SHOWN:
                 yield one

@@ -21,8 +21,8 @@ from logfm.evaluation.anomaly.cases import Case, make_case
 from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, transductive
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import need_both, thresholds
-from logfm.evaluation.anomaly.plain import CHOSEN, kept_by, plain, without_encoder
-from logfm.evaluation.anomaly.reporting import COPIES, chosen, copied, judged_by, noted, parts_of
+from logfm.evaluation.anomaly.plain import CHOSEN, EVERYTHING, kept_by, plain, without_encoder
+from logfm.evaluation.anomaly.reporting import COPIES, PREFIX, chosen, copied, judged_by, noted, parts_of
 from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, cut_note, most_events, trained, whole_note
 from logfm.evaluation.anomaly.windows import Rows, Sequences
 from logfm.evaluation.stats import Estimate, Floats, cluster_draws, estimate, ratio
@@ -174,6 +174,9 @@ def _without_encoder(
         note = noted(one.note, _whole(case, config))
         alerts = _Alerts(one.condition, _above(one.validation, one.test, case), note)
         yield from _measured(alerts, case, sets, seed, config)
+    if config.baselines:
+        always = _Alerts(f"{PREFIX}{EVERYTHING}", np.ones(len(case.test), dtype=bool), "no encoder")
+        yield from _measured(always, case, sets, seed, config)
 
 
 def _sets(case: Case, copies: NDArray[np.bool_], data: Data, seed: int, config: PrevalenceOptions) -> Iterator[_Set]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from logfm.configs.schema.suite import DataSpec
-from logfm.evaluation.anomaly.plain import CHOSEN
+from logfm.evaluation.anomaly import plain
 from logfm.evaluation.suite.task import Data
 
 SECRET = "tellsitall"
@@ -14,8 +14,10 @@ IN_TIME = {"unit": "count", "window_events": 6, "split_by": "time"}
 """Options of a data set whose split no label has a part in."""
 BASELINES = {f"baseline {name}" for name in ("new-template", "length", "ngram", "count-nearest", "count-pca")}
 """Conditions of the detectors without an encoder, where there are no Sigma rules."""
-PLAIN = BASELINES | {CHOSEN}
+PLAIN = BASELINES | {plain.CHOSEN}
 """Those, and the one of them that validation chose."""
+EVERYTHING = f"baseline {plain.EVERYTHING}"
+"""Condition of the constant answer, in tasks that F1 leads."""
 
 
 def spec(name="planted", **options):

@@ -3,7 +3,7 @@ import pytest
 
 from logfm.errors import UserError
 from logfm.evaluation.tasks import leaky
-from tests.evaluation.anomaly.samples import Words, blocks, by, data
+from tests.evaluation.anomaly.samples import EVERYTHING, Words, blocks, by, data
 
 
 class Blind(Words):
@@ -33,6 +33,26 @@ def test_a_leaky_split_makes_up_what_an_honest_one_does_not_show():
     )
     assert {row.metric for row in rows} <= set(leaky.META.metrics)
     assert all("no result" in row.note for row in rows if row.condition.startswith("leaky") and row.metric == "f1")
+
+
+def test_both_splits_have_the_f1_of_each_head_that_is_named():
+    rows = run(Blind())
+    f1 = {row.condition: row for row in rows if row.metric == "f1"}
+    for head, behind in ((leaky.LEADING, ""), (leaky.NEIGHBOUR, f", {leaky.NEIGHBOUR}")):
+        both = [f1[f"{split}{behind}"] for split in ("leaky", "honest")]
+        assert all(head in row.note and len(row.replicates) for row in both)
+        told = next(row for row in rows if row.metric == "inflation" and row.condition == f"leaky{behind}")
+        assert told.value == both[0].value - both[1].value
+        assert told.note.startswith(f"{head}: F1 {both[0].value:.3f} under the leaky split, {both[1].value:.3f}")
+
+
+def test_who_alerts_on_everything_stands_beside_an_honest_split():
+    rows = run(Words())
+    for split in ("honest", "leaky"):
+        name = f"{EVERYTHING}, {split}"
+        share = by(rows, "prevalence")[name]
+        assert by(rows, "f1")[name] == pytest.approx(2 * share / (1 + share)) and by(rows, "pr_auc")[name] == share
+        assert by(rows, "prevalence")[split] == share
 
 
 def test_an_encoder_that_sees_what_is_wrong_needs_no_leak():

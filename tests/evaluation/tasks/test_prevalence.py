@@ -8,7 +8,7 @@ from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.anomaly.plain import CHOSEN
 from logfm.evaluation.tasks import prevalence
 from logfm.evaluation.tasks.prevalence import counted, mixtures, thinned
-from tests.evaluation.anomaly.samples import PLAIN, Words, blocks, by, unlike
+from tests.evaluation.anomaly.samples import EVERYTHING, PLAIN, Words, blocks, by, unlike
 
 OPTIONS = {"heads": ("nearest", "logistic"), "train_percent": None}
 
@@ -30,13 +30,18 @@ def test_a_detector_that_works_does_so_at_any_share():
     rows = run(percents=(0, 20, 50, 100))
     assert by(rows, "recall")["nearest, 100 %"] == by(rows, "accuracy")["logistic, 20 %"] == 1
     assert by(rows, "predicted_attack")["nearest, 0 %"] == 0
-    assert {value for name, value in by(rows, "collapse").items() if "length" not in name} == {0}
+    assert {
+        value for name, value in by(rows, "collapse").items() if "length" not in name and EVERYTHING not in name
+    } == {0}
 
 
 def test_detectors_without_an_encoder_keep_their_threshold_too():
     rows = run(percents=(0, 20, 100))
     names = {name.partition(", ")[0] for name in by(rows, "f1")}
-    assert names == {"nearest", "logistic", "0 %", "20 %", "100 %"} | PLAIN
+    assert names == {"nearest", "logistic", "0 %", "20 %", "100 %", EVERYTHING} | PLAIN
+    found = {metric: by(rows, metric)[f"{EVERYTHING}, 20 %"] for metric in ("f1", "precision", "recall", "collapse")}
+    share = by(rows, "attacks")[f"{EVERYTHING}, 20 %"] / 13
+    assert found == {"f1": pytest.approx(2 * share / (1 + share)), "precision": share, "recall": 1, "collapse": 1}
     notes = {row.condition: row.note for row in rows if row.metric == "f1"}
     assert notes[f"{CHOSEN}, 20 %"].startswith("chosen on validation: new-template; no encoder")
     assert by(rows, "f1")[f"{CHOSEN}, 20 %"] == by(rows, "f1")["baseline new-template, 20 %"]

@@ -7,7 +7,18 @@ from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.anomaly.trained import LASTLAYER, Limits, logistic, trained
 from logfm.evaluation.tasks import lastlayer, supervised
 from tests.embeddings.samples import log_lines, write_log
-from tests.evaluation.anomaly.samples import BASELINES, IN_TIME, PLAIN, SECRET, Tfidf, Words, blocks, by, data
+from tests.evaluation.anomaly.samples import (
+    BASELINES,
+    EVERYTHING,
+    IN_TIME,
+    PLAIN,
+    SECRET,
+    Tfidf,
+    Words,
+    blocks,
+    by,
+    data,
+)
 
 OPTIONS = {"heads": ("logistic",), "resamples": 100}
 
@@ -126,17 +137,28 @@ def test_the_last_layer_learns(ours):
     rows = list(lastlayer.run(ours, blocks(60, 3), 0, {"resamples": 100, "epochs": 30, "events": 6}))
     areas = by(rows, "pr_auc")
     assert areas[""] > 2 * by(rows, "prevalence")[""]
-    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | PLAIN
+    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS, EVERYTHING} | PLAIN
     assert {row.metric for row in rows} <= set(lastlayer.META.metrics)
 
 
 def test_an_encoder_without_layers_has_a_row_that_says_what_it_is():
     rows = list(lastlayer.run(Words(), blocks(), 0, {"resamples": 100, "sequences": 20}))
     areas = by(rows, "pr_auc")
-    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS} | PLAIN
+    assert set(areas) == {"", lastlayer.LOGISTIC_MEANS, EVERYTHING} | PLAIN
     assert areas[""] == areas[lastlayer.LOGISTIC_MEANS] == 1
     note = next(row.note for row in rows if row.condition == "" and row.metric == "f1")
     assert "no layers" in note and lastlayer.LOGISTIC_MEANS in note and "trained on 20 of 24 sequences" in note
+
+
+def test_who_alerts_on_everything_stands_where_f1_leads():
+    rows = list(lastlayer.run(Words(), blocks(), 0, {"resamples": 100, "sequences": 20}))
+    share = by(rows, "prevalence")[EVERYTHING]
+    assert by(rows, "f1")[EVERYTHING] == pytest.approx(2 * share / (1 + share)) and by(rows, "recall")[EVERYTHING] == 1
+    assert by(rows, "precision")[EVERYTHING] == by(rows, "pr_auc")[EVERYTHING] == pytest.approx(share)
+    # It cannot keep to a rate of false alarms.
+    assert by(rows, "recall@1%fpr")[EVERYTHING] == 0
+    plain = list(lastlayer.run(Words(), blocks(), 0, {"resamples": 100, "sequences": 20, "baselines": False}))
+    assert EVERYTHING not in by(plain, "f1")
 
 
 def longer_blocks():
