@@ -35,7 +35,8 @@ METRICS: dict[str, Direction] = {
     "oracle_f1": "neither",
     "prevalence": "neither",
 }
-"""Every metric of `measure`, and which way is better. `fpr@...` is the rate that the threshold has on the test."""
+"""Every metric of `measure`, and which way is better. `fpr@...` is the rate that the threshold has on the test;
+`alerts_a_day` counts those of the test's events, which a note tells the share of."""
 
 _REPLICATES_AT_ONCE = 128
 _CONTAMINATION = 0.01

@@ -89,9 +89,7 @@ def measured(
     """
     limits = thresholds(scored.validation, case.validation.labels)
     statistics = StatisticsConfig(resamples=resamples)
-    drawn = any(reason.startswith("above the cap") for reason in data.left_out)
-    said = "alerts a day are those of the events drawn, fewer than of all" if drawn and case.test.days > 0 else ""
-    yield from measure(
+    for one in measure(
         scored.test,
         case.test.labels,
         case.test.clusters,
@@ -100,8 +98,9 @@ def measured(
         statistics=statistics,
         seed=seed,
         condition=scored.condition,
-        note=noted(scored.note, said),
-    )
+        note=scored.note,
+    ):
+        yield replace(one, note=noted(one.note, _alerts_of(case, data))) if one.metric == "alerts_a_day" else one
     for name, kept in parts_of(case, copies_of_train, data).items():
         left = case.test.take(kept)
         again = measure(
@@ -116,6 +115,16 @@ def measured(
             judged=judged_by(kept),
         )
         yield from (one for one in again if one.metric in _IN_PARTS)
+
+
+def _alerts_of(case: Case, data: Data) -> str:
+    """What alerts a day are of. A split by entity leaves the test some of the entities over most of the time: no day of
+    a site raises so few.
+    """
+    judged = len(np.unique(case.test.events))
+    drawn = any(reason.startswith("above the cap") for reason in data.left_out)
+    of = f"{len(data.texts)} drawn, which are fewer than all" if drawn else str(len(data.texts))
+    return f"alerts of the test's entities and time alone, {judged} of the {of} events, over the days that these span"
 
 
 def parts_of(case: Case, copies_of_train: NDArray[np.bool_], data: Data) -> dict[str, NDArray[np.bool_]]:

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from logfm.evaluation.anomaly.cases import Case
+from logfm.evaluation.anomaly.cases import Case, make_case
 from logfm.evaluation.anomaly.reporting import Scored, measured
 from logfm.evaluation.anomaly.windows import Columns, by_group
 from logfm.evaluation.suite.task import UNSEEN
-from tests.evaluation.anomaly.samples import data
+from tests.evaluation.anomaly.samples import blocks, data
 
 
 def test_what_was_trained_on_is_left_out_sequence_by_sequence():
@@ -37,3 +37,18 @@ def test_too_few_that_nobody_saw_have_no_figures():
     scored = Scored("", np.array(labels, dtype=np.float64), np.array(labels, dtype=np.float64))
     rows = measured(scored, Case(sequences, sequences, sequences, rule=""), np.zeros(20, dtype=bool), 0, 100, lines)
     assert {one.condition for one in rows} == {""}
+
+
+def test_alerts_a_day_say_what_they_are_of():
+    """By entity the test holds two fifths of the blocks, which span nearly all of the time."""
+    given = blocks()
+    case = make_case(given, 0)
+    one = Scored("", case.validation.labels.astype(np.float64), case.test.labels.astype(np.float64), "a head")
+
+    def notes(lines):
+        return {row.metric: row.note for row in measured(one, case, np.zeros(24, dtype=bool), 0, 100, lines)}
+
+    assert "alerts of the test's entities and time alone, 144 of the 360 events" in notes(given)["alerts_a_day"]
+    assert notes(given)["alerts_a_day"].startswith("a head") and "alerts of" not in notes(given)["f1"]
+    drawn = notes(replace(given, left_out={"above the cap, drawn at random": 40}))
+    assert "144 of the 360 drawn, which are fewer than all events" in drawn["alerts_a_day"]
