@@ -5,7 +5,7 @@ RUN is the folder of `logfm eval run`. Boards are the leaderboard's: means over 
 ranks in which what cannot be told apart shares one; then those that change where the data sets are left out that an
 encoder which was asked for was trained on (more than half of their events). The CSV file has the main score of every
 task on every data set, by encoder: means over seeds with intervals, and the share of the data set's templates that the
-encoder was trained on.
+encoder was trained on. Of the task `leaky` it has that of both splits, head by head.
 """
 
 import argparse
@@ -14,7 +14,9 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from logfm.configs.schema.suite import TaskMeta
 from logfm.errors import LogfmError
+from logfm.evaluation.suite.aggregate import Key, Score
 from logfm.evaluation.suite.leaderboard import Board, Standing, leaderboard, main_units
 from logfm.evaluation.suite.main import Result, opened
 from logfm.evaluation.suite.results import OK
@@ -23,6 +25,8 @@ from logfm.pretrain.card_results import table
 
 SEEN = 0.5
 COLUMNS = ("task", "metric", "data", "role", "condition", "encoder", "value", "low", "high", "seeds", "count", "seen")
+WHOLE = frozenset({"leaky"})
+"""Tasks that are about what conditions do to a score: the file has every condition, not the leading one alone."""
 
 
 def unknown(result: Result) -> tuple[list[Board], list[str]]:
@@ -80,12 +84,19 @@ def rows(result: Result) -> Iterator[tuple[str | int, ...]]:
         if row.task == CONTAMINATION and row.status == OK
     }
     for meta in result.tasks.values():
-        for key, column in main_units(result.scores, meta).items():
+        for key, column in _units(result, meta).items():
             for name, one in column.items():
                 first = one.rows[0]
                 values = (f"{value:.6g}" for value in (one.value, one.estimate.low, one.estimate.high))
                 yield (key.task, key.metric, key.data, first.data_role, key.condition, name, *values, len(one.rows),
                        one.count, seen.get((key.data, name), ""))  # fmt: skip
+
+
+def _units(result: Result, meta: TaskMeta) -> dict[Key, dict[str, Score]]:
+    if meta.name not in WHOLE:
+        return main_units(result.scores, meta)
+    main = (meta.name, meta.main_score)
+    return {key: column for key, column in result.scores.items() if (key.task, key.metric) == main}
 
 
 def main() -> None:

@@ -1,7 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from benchmarks import eval_tables
 from logfm.errors import UserError
+from logfm.evaluation.suite.aggregate import scores
+from logfm.evaluation.suite.results import Row
 from logfm.evaluation.tasks import leaky
 from tests.evaluation.anomaly.samples import EVERYTHING, Words, blocks, by, data
 
@@ -44,6 +49,18 @@ def test_both_splits_have_the_f1_of_each_head_that_is_named():
         told = next(row for row in rows if row.metric == "inflation" and row.condition == f"leaky{behind}")
         assert told.value == both[0].value - both[1].value
         assert told.note.startswith(f"{head}: F1 {both[0].value:.3f} under the leaky split, {both[1].value:.3f}")
+
+
+def test_the_table_of_results_has_both_splits():
+    measured = [one for one in run(Blind()) if one.metric in ("f1", "pr_auc")]
+    rows = [
+        Row("s", "leaky", "d", one.metric, "blind", value=one.value, count=one.count, condition=one.condition)
+        for one in measured
+    ]
+    result = SimpleNamespace(rows=rows, scores=scores(rows), tasks={"leaky": leaky.META})
+    found = {row[4:6]: row[1] for row in eval_tables.rows(result)}
+    told = {(f"{split}{head}", "blind") for split in ("honest", "leaky") for head in ("", f", {leaky.NEIGHBOUR}")}
+    assert told | {("leaky", "alerts on everything (no encoder)")} <= set(found) and set(found.values()) == {"f1"}
 
 
 def test_who_alerts_on_everything_stands_beside_an_honest_split():
