@@ -123,8 +123,8 @@ def _alerts_of(case: Case, data: Data) -> str:
     """
     judged = len(np.unique(case.test.events))
     drawn = any(reason.startswith("above the cap") for reason in data.left_out)
-    of = f"{len(data.texts)} drawn, which are fewer than all" if drawn else str(len(data.texts))
-    return f"alerts of the test's entities and time alone, {judged} of the {of} events, over the days that these span"
+    of = f"{len(data.texts)} events" + (" that were drawn of more" if drawn else "")
+    return f"alerts of the test's entities and time alone, {judged} of the {of}, over the days that these span"
 
 
 def parts_of(case: Case, copies_of_train: NDArray[np.bool_], data: Data) -> dict[str, NDArray[np.bool_]]:

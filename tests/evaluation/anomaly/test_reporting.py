@@ -51,4 +51,4 @@ def test_alerts_a_day_say_what_they_are_of():
     assert "alerts of the test's entities and time alone, 144 of the 360 events" in notes(given)["alerts_a_day"]
     assert notes(given)["alerts_a_day"].startswith("a head") and "alerts of" not in notes(given)["f1"]
     drawn = notes(replace(given, left_out={"above the cap, drawn at random": 40}))
-    assert "144 of the 360 drawn, which are fewer than all events" in drawn["alerts_a_day"]
+    assert "144 of the 360 events that were drawn of more" in drawn["alerts_a_day"]
