@@ -6,7 +6,7 @@ whatever source they are in. What fits best, and well enough, is taken for an at
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -91,7 +91,6 @@ def best_run(evidence: Evidence, scenario: Scenario) -> Run:
                 continue
             cost = MISSING if ready and step.chance == 1 else 0.3 if ready else MISSING / 3
             following.append(replace(run, bits=run.bits - cost))
-        following.sort(key=lambda one: -one.bits)
         runs = _distinct(following)[: BEAM * (4 if number == 0 else 1)]
     return runs[0]
 
@@ -101,8 +100,16 @@ def _visible(evidence: Evidence, variant: Sequence[AnyEvent]) -> list[AnyEvent]:
     return [event for event in variant if anchor(evidence, event)]
 
 
-def _distinct(runs: Sequence[Run]) -> list[Run]:
-    return list({one.used: one for one in reversed(runs)}.values())[::-1]
+def _distinct(runs: Iterable[Run]) -> list[Run]:
+    """The best of the runs that could go on in the same way, best first: they may differ in what came earlier.
+
+    Without this, runs that only differ in how often something was repeated would push all others out.
+    """
+    found: dict[tuple[object, ...], Run] = {}
+    for one in sorted(runs, key=lambda one: -one.bits):
+        parts = (*one.bound.items(), *one.processes.items(), *one.pids.items())
+        found.setdefault((one.time, frozenset(parts), one.done), one)
+    return list(found.values())
 
 
 def _follow(evidence: Evidence, scenario: Scenario, step: Step, variant: Sequence[AnyEvent], run: Run) -> list[Run]:
@@ -114,7 +121,7 @@ def _follow(evidence: Evidence, scenario: Scenario, step: Step, variant: Sequenc
             nexts += _happen(evidence, scenario, step, event, one)
             if event.chance < 1 or event.repeat[0] == 0:
                 nexts.append(one)
-        runs = sorted(nexts, key=lambda one: -one.bits)[:BEAM]
+        runs = _distinct(nexts)[:BEAM]
     return [replace(one, done=one.done | {step.name}) for one in runs if one.found != run.found]
 
 
