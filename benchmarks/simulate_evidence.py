@@ -124,6 +124,9 @@ def _keys(one: Seen) -> Iterator[tuple[str, ...]]:
 def _names(one: Seen) -> Iterator[tuple[str, str]]:
     if one.kind == "win3":
         yield one.fields["SourceIp"], one.fields["host"]
+    elif one.kind == "win22":
+        for address in filter(None, one.fields["QueryResults"].split(";")):
+            yield address.removeprefix("::ffff:"), one.fields["QueryName"]
     elif one.kind == "dns" and one.fields["type"] == "A" and one.fields["answer"] != "-":
         name, answer = one.fields["query"], one.fields["answer"]
         yield answer, name
@@ -223,11 +226,12 @@ def _mail(text: str, _: str) -> tuple[str, Fields]:
 def _cloud(text: str, _: str) -> tuple[str, Fields]:
     record = json.loads(text)
     if "eventName" in record:
-        given = record.get("requestParameters") or {}
+        given, answer = record.get("requestParameters") or {}, record.get("responseElements") or {}
         return "cloudtrail.call", {
             "service": record["eventSource"].partition(".")[0], "name": record["eventName"],
             "who": record["userIdentity"]["userName"], "from": record["sourceIPAddress"], "tool": record["userAgent"],
             "parameters": "; ".join(f"{key}={value}" for key, value in given.items()),
+            "answer": "; ".join(f"{key}={value}" for key, value in answer.items()),
         }  # fmt: skip
     if "Operation" in record:
         given = record.get("Parameters") or {}

@@ -18,7 +18,7 @@ CUT = "\x1f"
 """Stands between the fields of what is matched."""
 _CLOSE = 0.15
 _SHOWN = {
-    "cloudtrail.call": ("service", "name", "who", "from", "tool", "parameters"),
+    "cloudtrail.call": ("service", "name", "who", "from", "tool", "parameters", "answer"),
     "office.operation": ("operation", "who", "from", "workload", "object", "parameters"),
     "entra.audit": ("activity", "who", "from", "group"),
     "entra.signin": ("who", "from", "application", "device", "code", "mfa", "city", "protocol"),
@@ -146,7 +146,9 @@ def _peers(evidence: Evidence, one: Seen) -> list[str]:
         if near.fields["ProcessGuid"] == one.fields["ProcessGuid"] and address in near.fields["QueryResults"]
     ]
     label = one.fields["DestinationHostname"].partition(".")[0]
-    return list(dict.fromkeys([*asked, label.upper(), label, one.fields["DestinationHostname"], address]))
+    # Who knows an answer does not ask again.
+    known = evidence.names[address]
+    return list(dict.fromkeys([*asked, label.upper(), label, one.fields["DestinationHostname"], *known, address]))
 
 
 @lru_cache(200_000)
@@ -229,7 +231,7 @@ def process_of(name: str, image: str) -> bool:
 
 def carried(evidence: Evidence, event: AnyEvent, one: Seen) -> bool:
     """Whether a connection carried as many bytes as its event says, where there are packets that show it."""
-    if event.event != "network":
+    if event.event not in ("network", "traffic"):
         return True
     volume = bytes_of(evidence.keys[_flow_of(one)])
     return volume is None or all(

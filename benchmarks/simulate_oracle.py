@@ -28,6 +28,8 @@ ENOUGH = 5.0
 MOST_BITS = 8.0
 KNOWN = 2.0
 """Bits for what a process of the run has done."""
+LATER = 0.1
+"""Bits that an event costs for each doubling of the time (s) since the one before: of records that fit, the next."""
 REPEATED = 0.05
 """Bits for each repetition."""
 MOST_RIVALS = 400
@@ -141,6 +143,8 @@ def _happen(evidence: Evidence, scenario: Scenario, step: Step, event: AnyEvent,
         tried += 1
         rivals = sum(match(other) is not None for other in evidence.kinds[kind][:MOST_RIVALS])
         bits = min(MOST_BITS, math.log2((len(evidence.kinds[kind]) + 1) / max(1, rivals)) + 0.5)
+        if run.found:
+            bits -= LATER * math.log2(1 + max(0.0, one.time - run.time))
         bits += KNOWN * any(getattr(event, role, None) in run.processes for role in ("parent", "by"))
         found = _with(evidence, step, event, run, one, bound, bits)
         count, (low, high) = 1, event.repeat

@@ -109,8 +109,10 @@ def _routines(
     ready = [one for one in all_routines() if is_used(one, config.drift, session.share)]
     weights = [one.weight * _SOURCES.get(one.source, 1.0) * busy(one.clock, session.start) for one in ready]
     length = session.end - session.start
-    # The session's own workstation is never silent.
-    first = [one for one in all_routines() if one.first]
+    # The session's own workstation is never silent, and what its attack may name occurs; other work has its hours.
+    first = [
+        one for one in all_routines() if one.first and (one.cover or rng.random() < busy(one.clock, session.start))
+    ]
     count = 0
     while True:
         begins = count < len(first)

@@ -308,7 +308,8 @@ class Routine(_Behaviour):
     cover: bool = False
     """Whether it is also played with the cast of each attack, so that no name or address occurs in attacks only."""
     first: bool = False
-    """Whether each session holds it, with the session's own cast: what an attack may name is in both kinds."""
+    """Whether each session holds it, with the session's own cast: what an attack may name is in both kinds. Without
+    `cover` only as far as its hour is one for it."""
     everyone: bool = False
     """Whether each user does it at least once."""
     alike: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from logfm.corpus.simulate import pools
 from logfm.corpus.simulate.records import sysmon_time
-from logfm.corpus.simulate.world import World, zipf
+from logfm.corpus.simulate.world import World, stream, zipf
 
 Draw = Callable[["Cast"], str]
 _SCRIPT = (2_000, 12_000)
@@ -155,6 +155,7 @@ IDENTITIES: dict[str, Draw] = {
     "linux": _of_kind("linux"),
     "linux_address": _address_of("linux"),
     "web": _of_kind("web"),
+    "instance": lambda cast: f"mi-0{stream(cast.world.seed, 'instance', cast.get('linux')).getrandbits(64):016x}",
     "account": lambda cast: zipf(cast.rng, pools.ACCOUNTS),
     "helper": lambda cast: cast.rng.choice(pools.HELPERS),
     "visitor": lambda cast: zipf(cast.rng, cast.world.visitors, 0.6),
