@@ -77,6 +77,23 @@ def test_records_become_evidence_that_joins(modules: dict[str, ModuleType], sess
     assert known > 0.8 * len(found.kinds["win3"])
 
 
+def test_some_steps_are_found_by_all_sources_and_by_no_kind_alone(
+    modules: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    scenarios = ("ransomware", "cloud_theft")
+    config = SessionsConfig(seed=11, sessions=4, attacks=4, minutes=20, events=1800, scenarios=scenarios)
+    simulate_sessions(config, tmp_path / "made", workers=1)
+    made = dict(enumerate(modules["shortcuts"].read_sessions(tmp_path / "made")))
+    shares = {}
+    for view, sources in modules["shortcuts"].VIEWS.items():
+        steps = {key: modules["shortcuts"]._steps(session, sources) for key, session in made.items()}
+        shares[view] = modules["shortcuts"]._found(made, steps, sources)
+    everything = shares.pop("all three")
+    for name in ("ransomware.read_admin_mail", "ransomware.make_key_of_admin", "cloud_theft.open_tainted",
+                 "cloud_theft.taint_template", "cloud_theft.work_on_server"):  # fmt: skip
+        assert everything[name] >= 0.5 > max(share[name] for share in shares.values()), name
+
+
 def test_the_oracle_finds_an_attack_and_no_other(modules: dict[str, ModuleType], sessions: list) -> None:
     scenarios = load_scenarios(["extension"], wide=True)
     sources = SYSTEM | NETWORK | {"browser"}

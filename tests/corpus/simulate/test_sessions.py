@@ -150,7 +150,7 @@ def test_an_attack_takes_the_place_of_other_events(sessions: list[dict]) -> None
 
 
 def test_no_host_user_or_address_occurs_in_attacks_only(tmp_path: Path) -> None:
-    config = SessionsConfig(seed=1, sessions=44, attacks=11, minutes=10, events=1000, hosts=4)
+    config = SessionsConfig(seed=1, sessions=60, attacks=11, minutes=10, events=1000, hosts=4)
     simulate_sessions(config, tmp_path / "a", workers=1)
     rows = {row["event_id"]: row["label"] for row in pq.read_table(tmp_path / "a/truth.parquet").to_pylist()}
     world = make_world(1, 4)
