@@ -36,6 +36,7 @@ from benchmarks.gpu_sides import (
     ours,
     packed_batches,
     padded_batches,
+    padded_of,
     peak_gb,
     product_rate,
     rival,
@@ -184,16 +185,17 @@ def utilisation(bench: Bench) -> Iterator[Row]:
 
 
 def curve(bench: Bench) -> Iterator[Row]:
-    """Loss curves from the same weights over the same batches, the fast attention against the oracle's."""
+    """Loss curves from the same weights over the same batches and masks, ours packed, the rival's padded."""
     batches = packed_batches(bench, bench.events, bench.curve_batch, bench.curve_steps)
-    curves: dict[tuple[Name, bool], np.ndarray] = {}
-    for attention, bf16 in ((bench.fast, False), ("eager", False), (bench.fast, True), ("eager", True)):
-        step = ours(bench, attention, bf16)
-        curves[attention, bf16] = torch.stack([step(batch) for batch in batches]).float().cpu().numpy()
+    curves: dict[tuple[str, bool], np.ndarray] = {}
+    for side, bf16 in (("logfm", False), ("HF", False), ("logfm", True), ("HF", True)):
+        step = ours(bench, bench.fast, bf16) if side == "logfm" else rival(bench, bf16)
+        given = batches if side == "logfm" else map(padded_of, batches)
+        curves[side, bf16] = torch.stack([step(batch) for batch in given]).float().cpu().numpy()
     pairs = {
-        f"{bench.fast} and eager, float32": ((bench.fast, False), ("eager", False)),
-        f"{bench.fast} and eager, bf16": ((bench.fast, True), ("eager", True)),
-        "for scale: eager, bf16 and float32": (("eager", True), ("eager", False)),
+        "logfm and HF, float32": (("logfm", False), ("HF", False)),
+        "logfm and HF, bf16": (("logfm", True), ("HF", True)),
+        "for scale: HF, bf16 and float32": (("HF", True), ("HF", False)),
     }
     for title, (one, other) in pairs.items():
         apart = np.abs(curves[one] - curves[other])

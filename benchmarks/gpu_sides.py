@@ -130,6 +130,20 @@ def padded_batches(bench: Bench, tokens: int, count: int) -> list[tuple[dict[str
     ]
 
 
+def padded_of(batch: Batch) -> tuple[dict[str, torch.Tensor], int]:
+    """One of our batches as the rival takes it: the same events, hidden in the same places."""
+    packed = batch.packed
+    labels_T = torch.full_like(packed.ids_T, -100)
+    labels_T[batch.positions_M] = batch.targets_M
+    padded = {
+        name: torch.nn.utils.rnn.pad_sequence([flat_T[packed.event_T == n] for n in range(len(packed.lengths_B))],
+                                              batch_first=True, padding_value=empty)
+        for name, flat_T, empty in (("input_ids", packed.ids_T, 0), ("labels", labels_T, -100))
+    }  # fmt: skip
+    real = torch.arange(padded["labels"].shape[1]) < packed.lengths_B[:, None]
+    return padded | {"attention_mask": real.long()}, len(packed.ids_T)
+
+
 def fresh(bench: Bench) -> tuple[Any, torch.optim.Optimizer]:
     """A model with random weights, the same each time, and its optimiser."""
     model = build(bench.sizes, bench.vocabulary, pad_id=0, seed=0).to(bench.device).train()

@@ -43,7 +43,7 @@ STEPS = {"nano": 20, "small": 10}
 RIVALS = ("HF bf16", "HF fp32")
 
 
-def ours(shard: Shard, folder: Path, sizes: ModelConfig, budget: int) -> Step:
+def ours(shard: Shard, folder: Path, sizes: ModelConfig, budget: int, bf16: bool) -> Step:
     """One training step of the packed forward; returns the tokens it read, and its model FLOPs."""
     tokenizer = LogTokenizer.load(folder)
     model = build(sizes, tokenizer.vocab_size, tokenizer.pad_id, seed=0)
@@ -53,7 +53,7 @@ def ours(shard: Shard, folder: Path, sizes: ModelConfig, budget: int) -> Step:
 
     def step() -> tuple[int, float]:
         batch = next(batches)
-        with torch.autocast("cpu", torch.bfloat16, enabled=faster_in_bf16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             states = hidden_states(model, batch.packed)
             loss, _, _ = prediction_loss(model, decoder, states, batch.packed, batch.positions_M, batch.targets_M)
         loss.backward()
@@ -87,7 +87,9 @@ def hugging_face(shard: Shard, folder: Path, sizes: ModelConfig, budget: int, bf
     return step
 
 
-def serve(connection: Connection, name: str, tokens: Path, tokenizer: Path, size: str, budget: int, keep: bool) -> None:
+def serve(
+    connection: Connection, name: str, tokens: Path, tokenizer: Path, size: str, budget: int, keep: bool, bf16: bool
+) -> None:
     """A contestant's process: a step for each message, answered with its tokens, seconds and FLOPs."""
     if keep or name not in RIVALS:
         reuse_freed_memory()
@@ -95,7 +97,7 @@ def serve(connection: Connection, name: str, tokens: Path, tokenizer: Path, size
     if name.startswith("HF"):
         step = hugging_face(shard, tokenizer, sizes, budget, name == "HF bf16")
     else:
-        step = ours(shard, tokenizer, sizes.model_copy(update={"decoder_layers": int(name != "logfm")}), budget)
+        step = ours(shard, tokenizer, sizes.model_copy(update={"decoder_layers": int(name != "logfm")}), budget, bf16)
     while connection.recv():
         start = time.perf_counter()
         read, flops = step()
@@ -128,6 +130,7 @@ def main() -> None:
             arguments.size,
             arguments.budget,
             arguments.keep,
+            dtype == torch.bfloat16,
         )
         context.Process(target=serve, args=options, daemon=True).start()
     speeds: dict[str, list[float]] = {name: [] for name in names}
@@ -147,7 +150,7 @@ def main() -> None:
     shape = SIZES[arguments.size]
     print(
         f"{arguments.size}, {shape.layers} layers of {shape.hidden_size}; "
-        f"mean length {lengths.mean():.0f}, longest {lengths.max()}"
+        f"mean length {lengths.mean():.0f}, longest {lengths.max()}; logfm in {str(dtype).removeprefix('torch.')}"
     )
     for name, values in speeds.items():
         share = f", {np.median(rates[name]) / peak:.0%} of {peak / 1e9:.0f} GFLOP/s" if any(rates[name]) else ""

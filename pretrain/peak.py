@@ -10,6 +10,8 @@ from logfm.configs.schema.pretrain import TrainConfig
 from logfm.pretrain.devices import known_device
 
 _SIZES, _TRIALS = (512, 1024, 2048), 4
+_CLEAR = 1.5
+"""A ratio of rates that no noise makes."""
 
 
 class Peak(NamedTuple):
@@ -39,7 +41,13 @@ def faster_in_bf16() -> bool:
     """Whether this process's CPU threads multiply bfloat16 faster than float32: which way that is depends on the
     processor, by a factor of about two.
     """
-    return measured(torch.bfloat16).flops > measured(torch.float32).flops
+    ratio = 1.0
+    # A processor without such products takes a second for the small ones, and would take minutes for large ones.
+    for size in _SIZES[:2]:
+        ratio = _rate(torch.bfloat16, size) / _rate(torch.float32, size)
+        if not 1 / _CLEAR < ratio < _CLEAR:
+            break
+    return ratio > 1
 
 
 def measured(dtype: torch.dtype) -> Peak:
@@ -47,13 +55,18 @@ def measured(dtype: torch.dtype) -> Peak:
 
     Of several sizes: what fits into the caches runs half as fast again as what doesn't.
     """
-    best = 0.0
-    for size in _SIZES:
-        left = torch.ones(size, size, dtype=dtype)
-        out = torch.empty_like(left)
-        for _ in range(_TRIALS):
-            start = time.perf_counter()
-            torch.mm(left, left, out=out)
-            best = max(best, 2.0 * size**3 / (time.perf_counter() - start))
+    best = max(_rate(dtype, size) for size in _SIZES)
     name = str(dtype).removeprefix("torch.")
     return Peak(best, f"measured: {name} products on {torch.get_num_threads()} CPU threads")
+
+
+def _rate(dtype: torch.dtype, size: int) -> float:
+    """FLOP/s of a square product, the best of some trials."""
+    left = torch.ones(size, size, dtype=dtype)
+    out = torch.empty_like(left)
+    best = float("inf")
+    for _ in range(_TRIALS):
+        start = time.perf_counter()
+        torch.mm(left, left, out=out)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best

@@ -168,7 +168,9 @@ def _tokens(config: PretrainConfig, shape: Shape, parameters: int) -> tuple[floa
     shards = config.out / "tokens"
     if train.epochs is not None and (shards / MANIFEST).is_file():
         once = read_manifest(shards, "tokens").metrics["train"]["tokens"]
-        known.append((train.epochs * once, f"train.epochs over {shards}"))
+        # A pass over the new data, and the old data that is drawn beside it.
+        share = 0.0 if config.start is None or config.start.replay is None else config.start.replay_share
+        known.append((train.epochs * once / max(1 - share, 1e-6), f"train.epochs over {shards}"))
     optimal = float(TOKENS_PER_PARAMETER * parameters)
     return min(known, default=(optimal, f"compute-optimal: {TOKENS_PER_PARAMETER} a parameter"))
 

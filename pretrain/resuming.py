@@ -20,7 +20,7 @@ from logfm.pretrain.filling import fill, make_room
 from logfm.pretrain.reshape import FACTS, PARTS, STAGE, TENSORS, TRAINING
 
 # What a changed value of would make another run of it.
-_SAME = ("seed", "model", "masking", "data")
+_SAME = ("seed", "model", "masking", "data", "contrast")
 # The learning rate's height may change: a lower one is how a run that came to nothing goes on.
 _SAME_TRAIN = ("warmup_share", "decay_share", "betas", "weight_decay", "gradient_clip")
 
@@ -51,6 +51,8 @@ def older_run(config: PretrainConfig, folder: Path) -> Path:
     ours = config.model_dump(mode="json")
     pairs = [(name, ours[name], facts[name]) for name in _SAME]
     pairs += [(f"train.{name}", ours["train"][name], facts["train"][name]) for name in _SAME_TRAIN]
+    shares = [(one["start"] or {}).get("replay_share") for one in (ours, facts)]
+    pairs.append(("start.replay_share", shares[0], shares[1]))
     for name, wanted, known in pairs:
         if wanted != known:
             raise UserError(f"{name} differs from the run's that left this state", folder, f"See its {FACTS}.")

@@ -223,7 +223,7 @@ def _fit(
     if rank == 0:
         _project(module, tokenizer, batches, config, folder)
         _centre_anew(module, tokenizer, batches.shard, config, start, folder)
-    return {"parameters": parameters, **metrics}
+    return {"parameters": parameters, "precision": train.precision, **metrics}
 
 
 def _project(

@@ -34,6 +34,9 @@ class ContrastConfig(Config):
     """Chance of each field to be left out, and of a header without fields."""
     reorder: float = Field(0.3, ge=0, le=1)
     """Chance that the fields come in another order."""
+    said: float = Field(0.0, ge=0, le=1)
+    """Chance that the first view is what a JSON event says in plain words (its message, description or signature), and
+    the second is without it: so plain words come to stand near the fields of what they describe."""
     shift_days: float = Field(365.0, ge=0)
     """Times of a view move by at most so many days, all alike."""
     masked_weight: float = Field(0.3, ge=0)

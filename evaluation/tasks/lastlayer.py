@@ -30,7 +30,7 @@ META = TaskMeta(
     main_score="f1",
     metrics=METRICS | COPIES,
     minutes=2,
-    caps={"epochs": 5, "sequences": 200, "events": 16},
+    caps={"epochs": 4, "sequences": 150, "events": 8},
     version=2,
 )
 OPTIONS = LastlayerOptions

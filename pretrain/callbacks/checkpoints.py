@@ -41,6 +41,12 @@ class Checkpoints(ModelCheckpoint):
         """The same whatever the interval, so that a run can go on with another one."""
         return type(self).__name__
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Take the checkpoint that a run goes on from for saved."""
+        # Lightning does not keep this with the run. Where a step has several batches, the first would write that
+        # checkpoint again, from which a run killed once more would go on between two steps.
+        self._last_global_step_saved = trainer.global_step
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:

@@ -1,6 +1,7 @@
 """Batches of pairs: a deterministic endless plan, each rank its own part."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 from logfm.configs.schema.contrast import ContrastConfig
 from logfm.pretrain.contrast.texts import TEXTS
-from logfm.pretrain.contrast.views import Line, Material, view
+from logfm.pretrain.contrast.views import Line, Material, said, view
 from logfm.pretrain.data import Leg, Masker, Shard, packed_batch
 from logfm.pretrain.masking import Masked, mask_events
 from logfm.pretrain.packing import Packed, to_device
@@ -37,6 +38,7 @@ class PairBatches(IterableDataset[PairBatch]):
     """Endless batches of pairs. Batch `n` depends on seed and n alone, whatever the number of ranks."""
 
     legs: Sequence[Leg] = ()
+    """What other numbers of ranks did before `start`."""
 
     def __init__(
         self,
@@ -68,7 +70,8 @@ class PairBatches(IterableDataset[PairBatch]):
 
     def epochs_done(self) -> float:
         """Such rounds until now."""
-        return self.start / max(1, self.per_epoch())
+        done = self._before() + self.start * self.ranks
+        return done / max(1, len(self._texts) // self._config.events)
 
     def replay_share(self) -> float:
         """None is old data."""
@@ -76,8 +79,13 @@ class PairBatches(IterableDataset[PairBatch]):
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Yield batches from number `start` on."""
+        before = self._before()
         for number in count(self.start):
-            yield self.batch(number * self.ranks + self.rank)
+            yield self.batch(before + number * self.ranks + self.rank)
+
+    def _before(self) -> int:
+        """Batches that all ranks of the legs have taken."""
+        return sum(leg.batches * leg.ranks for leg in self.legs)
 
     def sample(self, most: int) -> list[np.ndarray]:
         """Ids of evenly spaced events as they are, without [CLS] and [SEP]."""
@@ -89,7 +97,7 @@ class PairBatches(IterableDataset[PairBatch]):
         """One batch by its number over all ranks."""
         rng = np.random.default_rng([self._masker.seed, 2, number])
         first, second = self._rows(rng)
-        lines = [self._line(row) for row in (*first, *second)]
+        lines = self._said([self._line(row) for row in (*first, *second)], rng)
         material = Material.of(lines)
         views = [view(line, material, self._config, rng) for line in lines]
         ids = [self._framed(one) for one in self._tokenizer.encode_batch(views)]
@@ -126,6 +134,19 @@ class PairBatches(IterableDataset[PairBatch]):
 
     def _line(self, row: int) -> Line:
         return Line(self._texts[row].as_py(), self._users[row].as_py(), self._hosts[row].as_py())
+
+    def _said(self, lines: list[Line], rng: np.random.Generator) -> list[Line]:
+        """The lines, of some pairs the first as its plain words and the second without any."""
+        if not self._config.said:
+            return lines
+        half = len(lines) // 2
+        for number in np.flatnonzero(rng.random(half) < self._config.said).tolist():
+            words = said(lines[number].text)
+            if words is not None:
+                lines[number] = replace(lines[number], text=words[0])
+                other = said(lines[half + number].text)
+                lines[half + number] = replace(lines[half + number], text=(other or words)[1])
+        return lines
 
     def _framed(self, ids: np.ndarray) -> np.ndarray:
         content = ids[: self._config.max_tokens - 2]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import orjson
@@ -18,6 +19,10 @@ from logfm.pretrain.contrast.values import Pools, pools, renamed, swapped
 _PAIR = re.compile(r"(?<!\S)[A-Za-z_][\w.-]{0,63}=(?:\"[^\"]{0,2000}\"|\S+)")
 _HEADER = re.compile(r"^.{8,80}?: (?=\S.{15})", re.DOTALL)
 _FEWEST_PAIRS = 3
+_SAID = frozenset({"message", "description", "signature", "summary", "title"})
+_WORDS = re.compile(r"[A-Za-z]+(?:[^A-Za-z\r\n]+[A-Za-z]+)+")
+"""At least two words; what follows in other lines are the fields again."""
+_DEEPEST, _LONGEST = 3, 300
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,29 @@ def view(line: Line, material: Material, config: ContrastConfig, rng: np.random.
     shift = timedelta(seconds=float(rng.uniform(-1, 1)) * 86_400 * config.shift_days)
     text = swapped(renamed(line.text, names), material.values, config.swap, shift, rng)
     return _fewer_fields(text, config, rng) or line.text
+
+
+def said(text: str) -> tuple[str, str] | None:
+    """What a JSON event says in plain words, and the event without that; None where it says nothing."""
+    if text[:1] != "{":
+        return None
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    sentence = _take_said(record, _DEEPEST) if isinstance(record, dict) else None
+    return None if sentence is None or not record else (sentence, orjson.dumps(record).decode())
+
+
+def _take_said(record: dict[str, Any], depth: int) -> str | None:
+    """The plain words of a record, whose field goes; those nearest to its root."""
+    for key, value in record.items():
+        found = _WORDS.match(value[:_LONGEST]) if key.lower() in _SAID and isinstance(value, str) else None
+        if found:
+            del record[key]
+            return found[0]
+    inner = [value for value in record.values() if isinstance(value, dict)] if depth > 1 else []
+    return next(filter(None, (_take_said(value, depth - 1) for value in inner)), None)
 
 
 def _fewer_fields(text: str, config: ContrastConfig, rng: np.random.Generator) -> str:

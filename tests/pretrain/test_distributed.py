@@ -294,6 +294,7 @@ def test_a_state_goes_with_its_run_alone(configure, tokenizer_folder, alone, tmp
         ({"seed": 1}, "seed differs"),
         ({"train": go_on["train"] | {"weight_decay": 0.5}}, "train.weight_decay differs"),
         ({"model": go_on["model"] | {"layers": 2}}, "model differs"),
+        ({"start": {"encoder": alone / "encoder"}}, "start.replay_share differs"),
         ({"corpus": other.path}, "tokens: not what the run"),
         ({"tokenizer": tmp_path / "tokenizer"}, "tokenizer: not what the run"),
         ({"resume": alone / "encoder"}, "expected a folder of the stage training-state"),

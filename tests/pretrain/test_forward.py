@@ -6,9 +6,10 @@ import torch
 from transformers import DebertaV2ForMaskedLM
 
 from logfm.configs import load
-from logfm.configs.schema.pretrain import ModelConfig, PretrainConfig
+from logfm.configs.schema.pretrain import MaskingConfig, ModelConfig, PretrainConfig
+from logfm.pretrain.data import Masker
 from logfm.pretrain.decoder import build_decoder
-from logfm.pretrain.forward import hidden_states, masked_logits
+from logfm.pretrain.forward import hidden_states, masked_logits, prediction_loss
 from logfm.pretrain.memory import count
 from logfm.pretrain.model import build, count_parameters, hf_config
 from logfm.pretrain.packing import pack
@@ -72,6 +73,35 @@ def test_gradients_equal_hugging_faces():
             torch.testing.assert_close(ours[name] / scale, parameter.grad / scale, atol=1e-4, rtol=1e-4)
             compared += 1
     assert compared > 30
+
+
+def test_the_loss_curve_is_hugging_faces():
+    """The same weights, masks and optimiser: the losses of twenty steps, packed and padded."""
+    ours, theirs = random_model(), random_model()
+    optimizers = [torch.optim.AdamW(model.parameters(), lr=3e-3) for model in (ours, theirs)]
+    masker = Masker(np.ones(VOCABULARY, dtype=bool), 3, MaskingConfig(), 0)
+    curves = []
+    for turn in range(20):
+        events = random_events([40, 7, 90, 12, 33, 2], seed=turn % 4)
+        batch = masker.batch(events, turn, 0.3)
+        packed = batch.packed
+        states = hidden_states(ours, packed)
+        packed_loss, _, _ = prediction_loss(ours, None, states, packed, batch.positions_M, batch.targets_M)
+        labels_T = torch.full_like(packed.ids_T, -100)
+        labels_T[batch.positions_M] = batch.targets_M
+        ids, labels = (
+            torch.nn.utils.rnn.pad_sequence([flat[packed.event_T == n] for n in range(len(events))], True, empty)
+            for flat, empty in ((packed.ids_T, 0), (labels_T, -100))
+        )
+        real = (torch.arange(ids.shape[1]) < packed.lengths_B[:, None]).long()
+        padded_loss = theirs(input_ids=ids, attention_mask=real, labels=labels).loss
+        for optimizer, loss in zip(optimizers, (packed_loss, padded_loss), strict=True):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        curves.append((float(packed_loss.detach()), float(padded_loss.detach())))
+    assert curves[-1][0] < curves[0][0] - 0.1
+    np.testing.assert_allclose(*np.array(curves).T, rtol=1e-4)
 
 
 def test_attention_for_the_cpu_equals_the_eager_one_in_any_packing(monkeypatch):

@@ -142,6 +142,21 @@ def test_long_events_keep_no_probabilities():
     assert kept[2] - kept[1] == pytest.approx(2 * (kept[1] - kept[0]), rel=0.01)
 
 
+@pytest.mark.parametrize(("bf16", "float32", "expected"), [(4.0, 1.0, True), (1.0, 4.0, False), (1.1, 1.0, True)])
+def test_a_clear_difference_between_precisions_is_seen_on_small_products(monkeypatch, bf16, float32, expected):
+    from logfm.pretrain import peak
+
+    tried = []
+
+    def rate(dtype, size):
+        tried.append(size)
+        return bf16 if dtype == torch.bfloat16 else float32
+
+    monkeypatch.setattr(peak, "_rate", rate)
+    assert peak.faster_in_bf16.__wrapped__() is expected
+    assert max(tried) == (512 if max(bf16, float32) > 2 else 1024)
+
+
 def test_checkpointing_and_the_kernel_take_less():
     model = load(PretrainConfig, "pretrain/base").model
     shape = equal_lengths(1024, 65_536, 0.3)

@@ -187,6 +187,31 @@ def test_a_killed_run_resumes_with_the_same_losses(configure, tmp_path, train):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_a_run_that_is_killed_twice_within_a_step_goes_on_as_if_it_had_not(configure, tmp_path, monkeypatch):
+    """Three batches a step: killed in the first of the step behind a checkpoint, and again as it has gone on."""
+    train = {"steps": 6, "accumulate": 3, "checkpoint_every": 2, "validate_every": 3}
+    pretrain(configure(tmp_path / "whole", train=train))
+    config = configure(tmp_path / "killed", train=train)
+    step, left = MaskedLanguageModel.training_step, 0
+
+    def killed(self, *arguments):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RuntimeError("killed")
+        return step(self, *arguments)
+
+    for batches in (7, 2):
+        left = batches
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+            patch.setattr(MaskedLanguageModel, "training_step", killed)
+            pretrain(config)
+    pretrain(config)
+    assert figures(tmp_path / "killed" / "run", "train_loss") == figures(tmp_path / "whole" / "run", "train_loss")
+    weights = [load_encoder(tmp_path / name / "encoder").model.state_dict() for name in ("whole", "killed")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_a_finished_run_is_reused_and_another_is_refused(configure, tmp_path):
     config = configure(tmp_path, train={"steps": 2})
     first = pretrain(config)

@@ -23,7 +23,8 @@ from logfm.pretrain.contrast.known import KnownTemplates
 from logfm.pretrain.contrast.loss import contrastive_loss, pooled
 from logfm.pretrain.contrast.module import ContrastiveModel
 from logfm.pretrain.contrast.texts import TEXTS, build_texts
-from logfm.pretrain.data import Masker, Shard
+from logfm.pretrain.contrast.views import Line
+from logfm.pretrain.data import Leg, Masker, Shard
 from logfm.pretrain.decoder import build_decoder
 from logfm.pretrain.model import build
 from logfm.pretrain.packing import pack
@@ -168,6 +169,23 @@ def test_batches_depend_on_their_number_alone_and_ranks_share_them(second, tmp_p
     for number, one in enumerate(whole):
         assert torch.equal(next(halves[number % 2]).packed.ids_T, one.packed.ids_T)
     assert all(len(one.templates_N) == 8 and len(one.packed.lengths_B) == 16 for one in whole)
+    # Another number of ranks goes on behind what those before have taken.
+    other = make()
+    other.legs = [Leg(1, 1, 2)]
+    assert torch.equal(next(iter(other)).packed.ids_T, whole[2].packed.ids_T)
+    late.legs, late.start = [Leg(1, 1, 2)], 1
+    assert torch.equal(next(iter(late)).packed.ids_T, whole[3].packed.ids_T)
+    assert late.epochs_done() == pytest.approx(3 * make().epochs_done() + 3 / make().per_epoch())
+
+
+def test_some_first_views_are_plain_words_and_their_second_ones_have_none(second, tmp_path, tokenizer_folder):
+    tokenizer = LogTokenizer.load(tokenizer_folder)
+    made = batches(second, tmp_path, tokenizer, said=1.0)()
+    records = [f'{{"message": "link {verb} again", "port": 5}}' for verb in ("up", "down")]
+    lines = made._said([Line(text) for text in (*records, *records)], np.random.default_rng(0))
+    assert [line.text for line in lines] == ["link up again", "link down again", '{"port":5}', '{"port":5}']
+    none = batches(second, tmp_path / "none", tokenizer)()
+    assert none._said([Line(records[0])] * 2, np.random.default_rng(0)) == [Line(records[0])] * 2
 
 
 def test_first_views_are_whole_and_second_ones_masked(second, tmp_path, tokenizer_folder):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from logfm.configs.schema.contrast import ContrastConfig
 from logfm.pretrain.contrast.values import pools, renamed, swapped
-from logfm.pretrain.contrast.views import Line, Material, view
+from logfm.pretrain.contrast.views import Line, Material, said, view
 
 SSH = "Jan  5 10:11:12 web1 sshd[412]: Failed password for root from 203.0.113.9 port 51234 ssh2"
 SYSMON = json.dumps({
@@ -111,3 +111,27 @@ def test_users_and_hosts_come_from_the_batch():
 def test_any_text_has_a_view(text, seed):
     found = draw(Line(text, text[:5] or None, text[-5:] or None), seed=seed)
     assert isinstance(found, str) and bool(found) == bool(text)
+
+
+@pytest.mark.parametrize(
+    ("record", "words", "rest"),
+    [
+        ({"EventID": 4624, "Message": "A user logged on.\r\nSubject:\tx y"}, "A user logged on", {"EventID": 4624}),
+        (
+            {"alert": {"signature": "ET SCAN Nmap", "gid": 1}, "port": 22},
+            "ET SCAN Nmap",
+            {"alert": {"gid": 1}, "port": 22},
+        ),
+        ({"title": "x", "a": {"b": {"c": {"message": "too deep here"}}}}, None, None),
+        ({"message": "one two"}, None, None),
+        ({"message": 5, "port": 1}, None, None),
+    ],
+)
+def test_plain_words_are_taken_out_of_a_record(record, words, rest):
+    found = said(json.dumps(record))
+    assert found == (None if words is None else (words, json.dumps(rest, separators=(",", ":"))))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "plain message: two words", '{"a"'])
+def test_what_is_no_record_says_nothing_apart(text):
+    assert said(text) is None
