@@ -5,6 +5,7 @@ contamination rate, never from labels.
 """
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from logfm.embeddings.segments import normalised
 from logfm.errors import UserError
 
 _CHUNK = 16_384
+# sys.stdout belongs to the whole process: of two threads that change it at once, one would put the other's back.
+_STDOUT = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,9 @@ def _detector(baseline: np.ndarray, name: str, config: DetectConfig) -> Callable
 
 @contextmanager
 def _refusal(name: str) -> Iterator[None]:
-    """What a detector raises, as one line. Some print their progress, and stdout is for results."""
+    """What a detector raises, as one line. Some print their progress, and stdout is for results: threads take turns."""
     try:
-        with redirect_stdout(sys.stderr):
+        with _STDOUT, redirect_stdout(sys.stderr):
             yield
     except (TypeError, ValueError, AttributeError, ImportError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -1,12 +1,15 @@
 """Unsupervised detection: what stands out, against what, and with which detector."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 from pyod.models.iforest import IForest
 
 from logfm.configs.schema.embeddings import DetectConfig
 from logfm.embeddings import LogEncoder
-from logfm.embeddings.detect import detect, find
+from logfm.embeddings.detect import _refusal, detect, find
 from logfm.embeddings.detectors import detector_names
 from logfm.errors import UserError
 from tests.embeddings.samples import log_lines, write_log
@@ -66,6 +69,30 @@ def test_a_detector_that_prints_leaves_stdout_alone(capsys):
     found = capsys.readouterr()
     assert found.out == ""
     assert "epoch" in found.err.lower() or "training" in found.err.lower()
+
+
+def test_detectors_in_several_threads_leave_stdout_as_it_was():
+    before = sys.stdout
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with _refusal("knn"):
+            first_in.set()
+            second_in.wait(0.2)
+        first_out.set()
+
+    def second():
+        first_in.wait()
+        with _refusal("knn"):
+            second_in.set()
+            first_out.wait()
+
+    threads = [threading.Thread(target=one) for one in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before
 
 
 def test_a_detector_that_cannot_be_used_says_so():
