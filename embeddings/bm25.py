@@ -144,7 +144,10 @@ def best(
             found *= rows_allowed.mask
         rows = np.flatnonzero(found)
         if len(rows) > k:
-            rows = rows[np.argpartition(found[rows], -k)[-k:]]
+            # Of equal scores the first rows count, as in the order of the end: fewer hits are the beginning of more.
+            values = found[rows]
+            least = np.partition(values, -k)[-k]
+            rows = np.append(rows[values > least], rows[values == least][:k])
         scores.append(found[rows])
         ids.append(rows + first)
         first += words.rows

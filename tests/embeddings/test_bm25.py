@@ -122,6 +122,16 @@ def test_only_allowed_events_are_found(tmp_path):
     assert best(segments, "failed", 9, [Allowed(np.zeros(2, bool)), None])[1].tolist() == [5, 2]
 
 
+def test_fewer_hits_are_the_beginning_of_more(tmp_path):
+    """Lines of equal scores are cut in the order of their ids, in each segment and over all."""
+    lines = [f"session {'opened' if number % 3 else 'closed for root'}" for number in range(60)]
+    segments = written(tmp_path, lines[:37], lines[37:])
+    most = best(segments, "session opened", 60, [None, None])[1].tolist()
+    assert len(most) == 60
+    for k in range(1, 60):
+        assert best(segments, "session opened", k, [None, None])[1].tolist() == most[:k]
+
+
 def test_nothing_is_pickled(tmp_path):
     written(tmp_path, LINES, ["", "!"])
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
