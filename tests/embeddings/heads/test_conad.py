@@ -54,7 +54,7 @@ def test_what_lies_alone_scores_high_on_both_paths(dense_up_to):
     found = detect(clusters(), config)
     assert set(np.argsort(-found.scores)[:4]) >= {238, 239}
     assert np.array_equal(detect(clusters(), config).scores, found.scores)
-    assert (found.scores > found.threshold).sum() == 3  # one in a hundred of 240, rounded up
+    assert (found.scores > found.threshold).sum() == 2  # at most one in a hundred of 240
 
 
 def test_equal_vectors_score_alike_and_a_baseline_gives_the_threshold():

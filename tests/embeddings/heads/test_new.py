@@ -9,6 +9,7 @@ from logfm.embeddings.detect import detect, find, fitted
 from logfm.embeddings.heads import nearest as heads
 from logfm.embeddings.heads.nearest import Baseline
 from logfm.embeddings.heads.pairs import nearest
+from logfm.embeddings.heads.scores import against
 from logfm.errors import UserError
 from tests.embeddings.heads.conftest import PLANTED, two_weeks
 
@@ -19,7 +20,16 @@ def test_the_score_is_the_distance_to_the_nearest_normal_direction():
     assert np.allclose(found.scores, [0, np.sqrt(2 - np.sqrt(2)), np.sqrt(2)])
     # The text that occurs twice is not new to itself; the other one is as far away as they are.
     assert np.allclose(found.fitted, [np.sqrt(2), 0, 0])
-    assert found.threshold == pytest.approx(np.percentile(found.fitted, 60))
+    # At most two fifths of three events exceed it: one.
+    assert found.threshold == 0
+
+
+@pytest.mark.parametrize("count", [2, 10, 99, 100, 101, 1000])
+@pytest.mark.parametrize("contamination", [0.01, 0.1, 0.5])
+def test_no_more_than_the_share_of_the_normal_events_exceeds_the_threshold(count, contamination):
+    own = np.random.default_rng(count).standard_normal(count)
+    found = against(own[:1], own, contamination)
+    assert (own > found.threshold).sum() == int(contamination * count)
 
 
 def test_a_large_baseline_is_judged_by_a_sample(monkeypatch):
