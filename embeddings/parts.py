@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logfm.artifacts import partial_folder
+from logfm.artifacts import partial_folder, write_atomic
 from logfm.console import say
 from logfm.embeddings.encoder import Counts
 from logfm.errors import UserError
@@ -132,7 +132,8 @@ def _ours(folder: Path, key: str) -> Iterator[None]:
         if left == _ONCE:
             for path in folder.iterdir():
                 path.unlink()
-            known.write_text(key)
+            # Whole or not at all: an empty key would be that of another configuration.
+            write_atomic(known, key.encode())
         yield
     finally:
         os.close(lock)

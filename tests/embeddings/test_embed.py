@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -227,6 +228,23 @@ def test_two_writers_do_not_meet(tmp_path, letters):
         parts_of(tmp_path / "out.parquet", vector_schema(letters), "key"),
     ):
         pass
+
+
+def test_a_start_that_breaks_off_is_no_work_of_another_run(tmp_path, letters):
+    """The file that names the run appears whole or not at all, here where nothing can be written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with (
+            pytest.raises(OSError, match="File too large"),
+            parts_of(tmp_path / "out.parquet", vector_schema(letters), "key"),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / ".out.parquet.partial").is_dir()
+    with parts_of(tmp_path / "out.parquet", vector_schema(letters), "key") as parts:
+        assert parts.rows == 0
 
 
 def test_standard_input_starts_again(tmp_path, letters, monkeypatch):
