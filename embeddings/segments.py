@@ -136,19 +136,29 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
 
 def _spool(sidecar: Path, raw: Path, batches: Iterable[pa.RecordBatch], words: WordWriter | None) -> int:
     """Write events to the sidecar, normalised vectors to a raw file, and the words; the number of rows."""
-    rows = 0
+    rows = waiting = 0
     writer = None
+    # Of a batch that is mostly known little is left: events wait until they fill a row group.
+    held: list[pa.RecordBatch] = []
     with raw.open("wb") as vectors:
         try:
             for batch in batches:
                 numbers = pa.array(np.arange(rows, rows + batch.num_rows))
-                events = batch.drop_columns(["vector"]).append_column("row", numbers)
-                writer = writer or pq.ParquetWriter(sidecar, events.schema, compression="zstd")
-                writer.write_batch(events, row_group_size=_GROUP)
+                held.append(batch.drop_columns(["vector"]).append_column("row", numbers))
+                waiting += batch.num_rows
+                writer = writer or pq.ParquetWriter(sidecar, held[0].schema, compression="zstd")
+                if waiting >= _GROUP:
+                    waiting %= _GROUP
+                    table = pa.Table.from_batches(held)
+                    whole = table.num_rows - waiting
+                    writer.write_table(table.slice(0, whole), row_group_size=_GROUP)
+                    held = table.slice(whole).to_batches()
                 vectors.write(normalised(matrix(batch)).tobytes())
                 if words is not None:
                     words.add(batch["text"].to_pylist())
                 rows += batch.num_rows
+            if writer is not None and waiting:
+                writer.write_table(pa.Table.from_batches(held))
         finally:
             if writer is not None:
                 writer.close()

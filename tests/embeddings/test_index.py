@@ -3,6 +3,7 @@
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import orjson
@@ -14,9 +15,9 @@ from logfm.artifacts import read_manifest
 from logfm.configs.schema.embeddings import IndexConfig
 from logfm.corpus.events import SCHEMA
 from logfm.embeddings import Index, LogEncoder
-from logfm.embeddings.embed import embed
+from logfm.embeddings.embed import embed, vectors
 from logfm.embeddings.index import add, build, delete, search
-from logfm.embeddings.segments import choose, normalised
+from logfm.embeddings.segments import choose, normalised, write_segment
 from logfm.embeddings.sidecar import COLUMNS, Sidecar
 from logfm.errors import UserError
 from tests.embeddings.samples import log_lines, write_log
@@ -91,6 +92,21 @@ def test_a_rerun_reuses_and_other_inputs_are_refused(tmp_path, letters):
     write_log(tmp_path / "app.log", log_lines(21))
     with pytest.raises(UserError, match="another index run"):
         build([log], letters, tmp_path / "index")
+
+
+def test_small_batches_share_row_groups(tmp_path, letters, monkeypatch):
+    """What is left of a log that is mostly known: a few events of each batch."""
+    monkeypatch.setattr("logfm.embeddings.segments._GROUP", 8)
+    log = write_log(tmp_path / "app.log", log_lines(43))
+    whole = pa.Table.from_batches(vectors([log], letters)).combine_chunks().to_batches()[0]
+    batches = [whole.slice(start, stop - start) for start, stop in pairwise([0, 2, 4, 7, 8, 9, 30, 32, 43])]
+    assert write_segment(tmp_path / "segment", batches, 36, IndexConfig()).rows == 43
+    written = pq.ParquetFile(tmp_path / "segment" / "events.parquet")
+    sizes = [written.metadata.row_group(number).num_rows for number in range(written.num_row_groups)]
+    assert sizes == [8] * 5 + [3]
+    table = written.read()
+    assert table["row"].to_pylist() == list(range(43))
+    assert table["text"].to_pylist() == log_lines(43)
 
 
 def test_vectors_of_embed_are_indexed_without_encoding(tmp_path, letters, minilm):
@@ -197,9 +213,9 @@ def test_questions_that_make_no_sense(tmp_path, letters, minilm):
             index.search("a", k=k)
     with pytest.raises(UserError, match="found one str"):
         index.search_texts("ab")
-    for vectors in ([[1.0]], [1.0], 3, np.zeros((1, 1, 36))):
+    for wrong in ([[1.0]], [1.0], 3, np.zeros((1, 1, 36))):
         with pytest.raises(UserError, match="vectors of width 36"):
-            index.search_vectors(vectors)
+            index.search_vectors(wrong)
     with pytest.raises(UserError, match="hold NaN"):
         index.search_vectors(np.full((1, 36), np.nan))
     assert len(index.search_vectors(np.ones((1, 36)).tolist(), k=np.int64(2))[0]) == 2
