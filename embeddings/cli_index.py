@@ -121,13 +121,14 @@ def search_command(
     from dataclasses import asdict
 
     from logfm.console import emit_json, markup_safe, stdout
-    from logfm.embeddings.filters import parse_time
+    from logfm.embeddings.filters import Filter, parse_time
     from logfm.embeddings.search import Index, known_mode
 
     times = {
         "since": None if since is None else parse_time(since, "--since"),
         "until": None if until is None else parse_time(until, "--until"),
     }
+    Filter(where, **times)  # times that let nothing through are refused before the index is read
     if not (index / "manifest.json").exists() and (index / "index" / "manifest.json").exists():
         index = index / "index"  # the folder of a quickstart
     chosen = None if mode is None else known_mode(mode)

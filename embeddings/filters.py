@@ -31,7 +31,11 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Filter:
-    """Which events may be found: those that meet every part that is given."""
+    """Which events may be found: those that meet every part that is given.
+
+    Raises:
+        UserError: the times let nothing through, or one lies outside the years 1 to 9999 of UTC.
+    """
 
     where: str | None = None
     """An SQL condition over the columns of `embed.KEYS`; times without a zone are UTC."""
@@ -40,10 +44,21 @@ class Filter:
     until: datetime | None = None
     """The latest time, not included."""
 
+    def __post_init__(self) -> None:
+        times = [time for _, time in self.bounds]
+        if len(times) == 2 and times[0] >= times[1]:
+            raise UserError("--since must lie before --until", " and ".join(time.isoformat() for time in times))
+
     @property
     def all(self) -> bool:
         """Whether it lets every event through."""
         return self == Filter()
+
+    @property
+    def bounds(self) -> list[tuple[str, datetime]]:
+        """What an event's time is compared with, and how, in UTC."""
+        given = (("--since", ">=", self.since), ("--until", "<", self.until))
+        return [(comparison, _utc(time, option)) for option, comparison, time in given if time is not None]
 
 
 def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
@@ -64,9 +79,8 @@ def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
         limit.start()
         try:
             found = events
-            for bound, comparison in ((which.since, ">="), (which.until, "<")):
-                if bound is not None:
-                    found = found.filter(f"timestamp {comparison} TIMESTAMPTZ '{_utc(bound).isoformat()}'")
+            for comparison, time in which.bounds:
+                found = found.filter(f"timestamp {comparison} TIMESTAMPTZ '{time.isoformat()}'")
             if which.where is not None:
                 found = found.filter(which.where)
             numbers = found.project("row").fetchnumpy()["row"]
@@ -87,13 +101,16 @@ def parse_time(text: str, option: str) -> datetime:
     """A date or time in ISO 8601, UTC unless it names a zone.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or lies outside the years 1 to 9999 of UTC.
     """
     try:
-        return _utc(datetime.fromisoformat(text))
+        return _utc(datetime.fromisoformat(text), option)
     except ValueError as error:
         raise UserError(f"{option} is no date or time", text, "Write it as 2026-01-05 or 2026-01-05T10:00.") from error
 
 
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+def _utc(time: datetime, option: str) -> datetime:
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise UserError(f"{option} lies outside the years 1 to 9999 of UTC", time.isoformat()) from error

@@ -128,8 +128,8 @@ class Index:
         default where the index has words.
 
         Raises:
-            UserError: `k` below 1, an empty query, an unknown mode, a condition that DuckDB refuses, or words of an
-                index that was built without them.
+            UserError: `k` below 1, an empty query, an unknown mode, a condition that DuckDB refuses, a `since` that is
+                not before `until`, or words of an index that was built without them.
         """
         return self.search_texts([query], k, where, since=since, until=until, mode=mode)[0]
 

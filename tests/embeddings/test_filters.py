@@ -48,6 +48,7 @@ def rows(sidecar, which):
         (Filter(until=MOMENT + timedelta(hours=2)), [0, 1]),
         (Filter("host = 'host0'", MOMENT, MOMENT + timedelta(hours=3)), [0]),
         (Filter(since=datetime(2026, 1, 5, 18)), [8]),
+        (Filter(since=datetime(1, 1, 1), until=datetime.max), [*range(9)]),
         (Filter(since=datetime(2026, 1, 5, 12, tzinfo=timezone(timedelta(hours=-6)))), [8]),
         (Filter("timestamp IS NULL"), [9]),
         (Filter("host = 'nobody'"), []),
@@ -110,6 +111,18 @@ def test_times_are_read():
     for wrong in ("yesterday", "", "2026-13-01", "'; DROP TABLE x"):
         with pytest.raises(UserError, match="--until is no date or time"):
             parse_time(wrong, "--until")
+    for wrong in ("0001-01-01T00:00+14:00", "9999-12-31T23:00-02:00"):
+        with pytest.raises(UserError, match="--since lies outside the years 1 to 9999 of UTC"):
+            parse_time(wrong, "--since")
+        with pytest.raises(UserError, match="--until lies outside"):
+            Filter(until=datetime.fromisoformat(wrong))
+
+
+@pytest.mark.parametrize("hours", [0, 1])
+def test_times_that_let_nothing_through_are_refused(hours):
+    until = MOMENT.astimezone(timezone(timedelta(hours=5)))
+    with pytest.raises(UserError, match="--since must lie before --until: 2026-01-05T1"):
+        Filter(since=MOMENT + timedelta(hours=hours), until=until)
 
 
 @pytest.mark.parametrize("rows", ["range(1000000000000)", "range(100000000) a, range(100000000) b"])

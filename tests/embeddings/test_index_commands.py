@@ -59,6 +59,8 @@ def test_a_time_range(index):
     assert sorted(hit["text"] for hit in found) == log_lines(200)[60:120]
     with pytest.raises(UserError, match="--since is no date or time: soon"):
         run("search", index, "a", "--since", "soon")
+    with pytest.raises(UserError, match="--since must lie before --until"):
+        run("search", "nowhere", "a", "--since", "2026-01-05", "--until", "2026-01-05T00:00")
 
 
 def test_delete(index):

@@ -108,6 +108,8 @@ def test_explanations_health_and_models(address, encoder_folder):
         ("/v1/search", {"query": "x", "k": 0}, KEY, 400),
         ("/v1/search", {"query": "x", "mode": "guess"}, KEY, 400),
         ("/v1/search", {"query": "x", "since": "yesterday"}, KEY, 400),
+        ("/v1/search", {"query": "x", "since": "0001-01-01T00:00+14:00"}, KEY, 400),
+        ("/v1/search", {"query": "x", "since": "2026-01-05T00:00", "until": "2026-01-05T00:00Z"}, KEY, 400),
         ("/nowhere", {"input": "x"}, KEY, 404),
     ],
 )
