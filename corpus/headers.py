@@ -89,11 +89,8 @@ def split_header(text: str) -> tuple[str, str]:
         kind = json_kind(line)
         if kind is not None:
             return "json", kind
-    for name, pattern in _HEADERS:
-        found = pattern.match(line)
-        if found:
-            return name, (found[1] or "").strip()
-    return "plain", line
+    name, found = _header(line)
+    return name, line if found is None else (found[1] or "").strip()
 
 
 def message_of(text: str) -> str:
@@ -105,6 +102,27 @@ def without_header(text: str) -> str:
     """The message of a line that has one: JSON, whose fields are the message, and what would be empty stay whole."""
     format_name, message = split_header(text)
     return text if format_name == "json" or not message else message
+
+
+def message_start(text: str) -> int:
+    """Where in a line what `without_header` gives of it begins."""
+    if without_header(text) == text:
+        return 0
+    line = strip_label(text)
+    start = len(text) - len(line.lstrip())
+    _, found = _header(line.strip())
+    if found is not None:
+        start += found.end(1) - len(found[1].lstrip())
+    return start
+
+
+def _header(line: str) -> tuple[str, re.Match[str] | None]:
+    """The format of a line that is no JSON, and the header with the message as its group 1."""
+    for name, pattern in _HEADERS:
+        found = pattern.match(line)
+        if found:
+            return name, found
+    return "plain", None
 
 
 def json_kind(text: str) -> str | None:

@@ -202,6 +202,17 @@ class LogEncoder:
             raise UserError("this needs an encoder folder trained by logfm, on the backend torch", self.name)
         return found
 
+    @property
+    def limit(self) -> int:
+        """Tokens that the model of `pretrained` reads of a text, special ones not counted: as many as in training,
+        unless the configuration asks for more or fewer.
+
+        Raises:
+            UserError: as `pretrained`.
+        """
+        model = self.pretrained
+        return min(model.most_tokens, self.config.max_tokens or model.max_tokens)
+
     def fit(self, texts: Iterable[str]) -> None:
         """Fit tfidf on texts; every other encoder is left as it is."""
         fit = getattr(self.backend, "fit", None)

@@ -8,6 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from logfm.console import printable
+from logfm.corpus.headers import message_start
 from logfm.embeddings.encoder import LogEncoder
 
 # The surprise, in nats, that gets the full colour: a probability of about 1 in 3,000.
@@ -38,18 +39,20 @@ class Explanation:
 
 
 def explain(encoder: LogEncoder, text: str) -> Explanation:
-    """The surprise at each token of a line, in nats, under the encoder's own masked language model.
+    """The surprise at each token that the encoder reads of a line, in nats, under its own masked language model.
 
     Raises:
         UserError: the encoder was not trained by logfm.
     """
     model = encoder.pretrained
-    ids = model.tokenizer.encode_batch([text])[0]
-    spans = model.tokenizer.spans(text)
-    kept = ids[: model.max_tokens]
+    read = encoder.read([text])[0]
+    first = 0 if read == text else message_start(text)
+    ids = model.tokenizer.encode_batch([read])[0]
+    spans = model.tokenizer.spans(read)
+    kept = ids[: encoder.limit]
     nats = model.masked_nll(kept) if len(kept) else np.empty(0, dtype=np.float32)
     tokens = [
-        TokenSurprise(token, start, end, None if np.isnan(value) else round(float(value), 4))
+        TokenSurprise(token, first + start, first + end, None if np.isnan(value) else round(float(value), 4))
         for token, (start, end), value in zip(model.tokenizer.tokens(kept), spans, nats, strict=False)
     ]
     judged = nats[~np.isnan(nats)]

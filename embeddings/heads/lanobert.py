@@ -25,7 +25,7 @@ def surprise(texts: Sequence[str], encoder: LogEncoder, top: int) -> np.ndarray:
     numbers: dict[str, int] = {}
     rows = np.array([numbers.setdefault(text, len(numbers)) for text in encoder.read(texts)], dtype=np.int64)
     unique = list(numbers)
-    limit = min(model.most_tokens, encoder.config.max_tokens or model.max_tokens)
+    limit = encoder.limit
     found = np.zeros(len(unique), dtype=np.float64)
     for start in range(0, len(unique), _CHUNK):
         parts, owners = [], []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logfm.configs.schema.evaluation import TemplateConfig
-from logfm.corpus.headers import json_kind, message_of, split_header, strip_label
+from logfm.corpus.headers import json_kind, message_of, message_start, split_header, strip_label, without_header
 from logfm.evaluation.templates import template_labels
 
 LOGHUB = Path(os.environ.get("LOGFM_DATA", Path(__file__).parents[3] / "shared" / "data")) / "loghub_2k"
@@ -129,10 +129,31 @@ def test_only_the_start_of_a_huge_message_and_its_first_line_are_looked_at() -> 
     assert len(set(labels)) == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "before"),
+    [
+        *((line, line[: line.rindex(message)]) for _, line, message in LINES if message in line),
+        ("Jan  5 10:00:02 x x: x", "Jan  5 10:00:02 x x: "),
+        ('a "GET /" 200 [x] "GET /" 200 7 "-" "GET /" 200', 'a "GET /" 200 [x] '),
+        ("  <13>1 2003-10-11T22:14:15Z host app 12 - -   booted  ", "  <13>1 2003-10-11T22:14:15Z host app 12 - -   "),
+        ("  no header  ", "  "),
+        ("Jan  5 10:00:02 web1 app:", ""),
+        (' {"EventID": 1}', ""),
+        (" ", ""),
+    ],
+)
+def test_the_message_begins_behind_its_header(line: str, before: str) -> None:
+    start, read = message_start(line), without_header(line)
+    assert line[:start] == before
+    assert line[start : start + len(read)] == read
+
+
 @given(st.text())
 def test_any_text_has_a_message_within_it_or_a_kind(text: str) -> None:
     form, message = split_header(text)
     assert form == "json" or message in text
+    read, start = without_header(text), message_start(text)
+    assert text[start : start + len(read)] == read
     assert len(template_labels([text])) == 1
 
 

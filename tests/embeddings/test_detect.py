@@ -168,7 +168,7 @@ def test_a_baseline_of_logs(tmp_path, letters):
     assert found.events == 6
 
 
-def test_our_encoder_names_the_surprising_tokens(tmp_path, ours):
+def test_our_encoder_names_the_surprising_tokens(tmp_path, ours, encoder_folder):
     log = write_log(tmp_path / "app.log", [*log_lines(60), ODD])
     found = find([log], ours, DetectConfig(top=2, tokens=3))
     for finding in found.findings:
@@ -177,6 +177,10 @@ def test_our_encoder_names_the_surprising_tokens(tmp_path, ours):
         assert nats == sorted(nats, reverse=True)
         assert all(finding.text[token.start : token.end] for token in finding.surprising)
     assert find([log], ours, DetectConfig(top=1, tokens=0)).findings[0].surprising == []
+    reading = LogEncoder.load(encoder_folder, reads="message")
+    first = next(one for one in find([log], reading, DetectConfig(top=70, tokens=9)).findings if one.text == ODD)
+    assert len(first.surprising) == 9
+    assert all(token.start >= ODD.index("mallory") for token in first.surprising)
 
 
 def test_tfidf_learns_from_the_baseline(tmp_path):

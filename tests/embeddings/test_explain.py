@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from logfm.configs.schema.embeddings import EncoderConfig
 from logfm.embeddings import Explanation, LogEncoder, TokenSurprise
 from logfm.embeddings.explain import as_html, as_page, as_text, explain
 from logfm.errors import UserError
@@ -42,6 +43,27 @@ def test_a_line_longer_than_the_encoder_reads_is_said_to_be_cut(ours):
     assert len(found.tokens) == ours.pretrained.max_tokens
     assert "only the beginning" in as_page(found)
     assert as_text(found).plain == found.text
+
+
+def test_only_what_is_read_is_judged(encoder_folder):
+    """Times and pids that no vector depends on surprise nobody."""
+    line = f"{log_lines(1)[0]}  "
+    reading = LogEncoder.load(encoder_folder, reads="message")
+    message = reading.read([line])[0]
+    found, alone = explain(reading, line), explain(reading, message)
+    assert found.text == line
+    assert "".join(line[token.start : token.end] for token in found.tokens) == message
+    assert found.tokens[0].start == line.index("session")
+    assert [(token.token, token.nats) for token in found.tokens] == [(one.token, one.nats) for one in alone.tokens]
+    assert as_text(found).plain == line
+    assert as_html(found).startswith('<code style="white-space:pre-wrap;overflow-wrap:anywhere">Jan  5 10:00:00 host')
+
+
+def test_as_much_is_judged_as_is_read(encoder_folder):
+    line = log_lines(1)[0]
+    found = explain(LogEncoder.load(encoder_folder, EncoderConfig(max_tokens=5)), line)
+    assert len(found.tokens) == 5
+    assert found.cut
 
 
 @pytest.mark.parametrize("line", ["", "   ", "--"])
