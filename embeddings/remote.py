@@ -3,6 +3,7 @@
 import http.client
 import math
 import os
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -23,6 +24,8 @@ from logfm.errors import LogfmError, UserError
 KEY_VARIABLE = "LOGFM_API_KEY"
 """Environment variable whose value is sent as the bearer token, where it is set."""
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+# Answers to a text that a server does not take.
+_NOT_THIS_TEXT = frozenset({400, 413, 422})
 _LONGEST_WAIT = 60.0
 # Bytes of an answer at most: 65,536 dimensions of a text as JSON, and as much for what is around them.
 _BYTES_A_TEXT = 1 << 21
@@ -53,11 +56,24 @@ class RemoteBackend:
         """Vectors (float32 (n, dim)); what the server cuts is not known.
 
         Raises:
-            LogfmError: no answer after all attempts, a refusal, or an answer that is no set of vectors.
+            LogfmError: no answer after all attempts, a refusal, a certificate that is not trusted, or an answer that
+                is no set of vectors.
         """
         width = self.dim
-        parts = [self._array(batch, width) for batch in self._batches([encodable(text) for text in texts])]
-        return np.concatenate(parts), 0
+        parts = [self._array(batch, width) for batch in self._batches([encodable(text) for text in texts if text])]
+        vectors = np.concatenate([np.empty((0, width), dtype=np.float32), *parts])
+        return (np.insert(vectors, texts.index(""), self._empty, axis=0) if "" in texts else vectors), 0
+
+    @cached_property
+    def _empty(self) -> np.ndarray:
+        """The vector of the empty text, asked for by itself, as many servers refuse it and all that comes with it:
+        zeros, which are no direction, where this one does."""
+        try:
+            return self._array([""], self.dim)[0]
+        except _Refused as error:
+            if error.status not in _NOT_THIS_TEXT:
+                raise
+            return np.zeros(self.dim, dtype=np.float32)
 
     def _batches(self, texts: Sequence[str]) -> Iterator[list[str]]:
         batch: list[str] = []
@@ -86,7 +102,8 @@ class RemoteBackend:
             answer = self._post(orjson.dumps(document), (1 + len(texts)) * _BYTES_A_TEXT)
         except _Refused as error:
             # What a server reads at most is its own affair: the size helps to find the line.
-            raise LogfmError(f"{error} ({len(texts)} texts, the longest of {longest} bytes)") from error
+            told = f"{error} ({len(texts)} texts, the longest of {longest} bytes)"
+            raise _Refused(told, error.status) from error
         try:
             rows = sorted(orjson.loads(answer)["data"], key=lambda row: int(row["index"]))
             found = [row["embedding"] for row in rows]
@@ -108,10 +125,14 @@ class RemoteBackend:
             except urllib.error.HTTPError as error:
                 problem = f"answered {error.code}: {_said(error)}"
                 if error.code not in _RETRIED:
-                    raise _Refused(one_line(f"{self.url} {problem}")) from error
+                    raise _Refused(one_line(f"{self.url} {problem}"), error.code) from error
                 delay = _asked(error.headers.get("Retry-After"), delay)
             except (OSError, http.client.HTTPException) as error:
-                problem = f"gave no answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
+                reason = getattr(error, "reason", None)
+                if isinstance(reason, ssl.SSLCertVerificationError):
+                    what = f"the certificate of {self.url} is not trusted here ({reason})"
+                    raise LogfmError(one_line(what)) from error
+                problem = f"gave no answer ({reason or error or type(error).__name__})"
             if attempt < self.config.http_attempts:
                 self.wait(delay)
         raise LogfmError(one_line(f"{self.url} {problem}, {self.config.http_attempts} times in a row"))
@@ -137,7 +158,11 @@ class RemoteBackend:
 
 
 class _Refused(LogfmError):
-    """An answer that no repetition changes."""
+    """An answer that no repetition changes, with its status."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def _said(error: urllib.error.HTTPError) -> str:

@@ -1,7 +1,9 @@
 """Encoders behind a real local server, with everything it can do wrong."""
 
 import socket
+import ssl
 import threading
+import urllib.error
 from types import SimpleNamespace
 
 import numpy as np
@@ -186,6 +188,42 @@ def test_a_refusal_is_not_repeated(server, status):
     with pytest.raises(LogfmError, match=f"answered {status}: no"):
         encoder.encode(["a"])
     assert (len(server.requests), waits) == (1, [])
+
+
+def test_an_empty_text_is_asked_for_by_itself(server):
+    """Many servers refuse it, and a batch with it."""
+
+    def picky(status):
+        refuse = answer(status, b"input cannot be empty")
+        return lambda texts: refuse(texts) if "" in texts else right_answer(texts)
+
+    for status, expected in ((200, [0, 1, 2]), (400, [0, 0, 0]), (422, [0, 0, 0])):
+        encoder, _ = open_server(server)
+        server.requests.clear()
+        server.answers = [right_answer if status == 200 else picky(status)]
+        assert encoder.encode(["a", "", "bb"]).tolist() == [[1, 1, 2], expected, [2, 1, 2]]
+        assert encoder.encode(["", ""]).tolist() == [expected] * 2
+        assert [request["input"] for request in server.requests] == [["logfm"], ["a", "bb"], [""]]
+    server.answers = [picky(401)]
+    encoder, _ = open_server(server)
+    with pytest.raises(LogfmError, match="answered 401"):
+        encoder.encode(["a", ""])
+
+
+def test_a_certificate_that_is_not_trusted_is_refused_at_once(monkeypatch):
+    said = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate"
+    calls = []
+
+    def refuse(*given, **named):
+        calls.append(1)
+        raise urllib.error.URLError(ssl.SSLCertVerificationError(1, said))
+
+    monkeypatch.setattr("logfm.embeddings.remote._OPENER", SimpleNamespace(open=refuse))
+    encoder, waits = open_server(SimpleNamespace(url="https://logs.example/v1/embeddings"))
+    with pytest.raises(LogfmError, match=r"the certificate of https://logs\.example/v1/embeddings is not") as found:
+        encoder.encode(["a"])
+    assert "self-signed certificate" in str(found.value)
+    assert (len(calls), waits) == (1, [])
 
 
 def test_a_redirect_is_not_followed(server):
