@@ -3,7 +3,6 @@
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -61,7 +60,7 @@ class Filter:
         return [(comparison, _utc(time, option)) for option, comparison, time in given if time is not None]
 
 
-def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
+def matching(sidecar: ds.Dataset, rows: int, which: Filter) -> np.ndarray:
     """A mask, bool (rows,), of the events of a sidecar that a filter lets through.
 
     The condition is one expression: it can add no clause and no second statement, and reads nothing but the events.
@@ -73,7 +72,7 @@ def matching(sidecar: Path, rows: int, which: Filter) -> np.ndarray:
     with duckdb.connect(":memory:") as connection:
         for setting in _CLOSED:
             connection.execute(setting)
-        events = connection.from_arrow(ds.dataset(sidecar, format="parquet"))
+        events = connection.from_arrow(sidecar)
         columns = ", ".join(name for name in events.columns if name != "row")
         limit = threading.Timer(_SECONDS, connection.interrupt)
         limit.start()

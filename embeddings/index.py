@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from logfm.artifacts import (
@@ -135,9 +136,9 @@ def add(folder: Path, inputs: Sequence[Input], encoder: LogEncoder | str | Path 
 def delete(folder: Path, where: str | None = None, ids: Sequence[str] = ()) -> Manifest:
     """Delete the events that meet an SQL condition (as `Index.search` takes it) or have one of the event_ids.
 
-    No search finds them from then on, and `add` does not bring them back; their text stays on the disk until
-    `compact`. Killed at any moment, the index answers as before and the same command completes it.
-    Returns the new manifest.
+    No search finds them from then on but those of an `Index` that was opened before, and `add` does not bring them
+    back; their text stays on the disk until `compact`. Killed at any moment, the index answers as before and the same
+    command completes it. Returns the new manifest.
 
     Raises:
         UserError: neither is given, not an index, a damaged one, a condition that DuckDB refuses, or another process
@@ -176,7 +177,7 @@ def compact(folder: Path) -> Manifest:
     """Make one segment of all, without the events that were deleted; returns the new manifest. Nothing is encoded.
 
     Searches are faster after many additions. The old files, and with them the text of what was deleted, are removed by
-    the next change, or by calling this again: readers may still have them open. What was deleted is forgotten: `add`
+    the next change, or by calling this again: readers may be about to open them. What was deleted is forgotten: `add`
     takes it again. Killed at any moment, the index answers as before and the same command completes it.
 
     Raises:
@@ -217,7 +218,9 @@ def _packages(config: IndexConfig) -> None:
 def _chosen(sidecar: Path, where: str | None, ids: Sequence[str]) -> np.ndarray:
     """A mask, bool (rows,), of the events of a sidecar that meet a condition or have one of the ids."""
     rows = pq.read_metadata(sidecar).num_rows
-    chosen = np.zeros(rows, dtype=bool) if where is None else matching(sidecar, rows, Filter(where))
+    chosen = np.zeros(rows, dtype=bool)
+    if where is not None:
+        chosen |= matching(ds.dataset(sidecar, format="parquet"), rows, Filter(where))
     if ids:
         column = pq.read_table(sidecar, columns=["event_id"])["event_id"]
         chosen |= pc.is_in(column, value_set=pa.array(ids, pa.string())).to_numpy()

@@ -63,12 +63,18 @@ class _Segment:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """An opened index; safe to search from several threads. What is added or deleted later is not seen."""
+    """An opened index; safe to search from several threads.
+
+    What is added or deleted later is not seen: it answers as it did, whatever becomes of its files, until it is opened
+    again.
+    """
 
     path: Path
     manifest: Manifest
     encoder: LogEncoder
     _segments: list[_Segment] = field(repr=False)
+    _manifest_file: bytes = field(repr=False)
+    """What the manifest was read from, as it was."""
 
     @classmethod
     def open(cls, path: str | Path, encoder: LogEncoder | str | Path | None = None) -> "Index":
@@ -93,7 +99,12 @@ class Index:
                 # The second change since the manifest was read removes what the first one replaced.
                 if attempt + 1 == _ATTEMPTS or _listed(folder) == before:
                     raise
-        return cls(folder, manifest, encoder_of(folder, manifest, encoder), segments)
+        return cls(folder, manifest, encoder_of(folder, manifest, encoder), segments, before)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the index was changed since it was opened."""
+        return _listed(self.path) != self._manifest_file
 
     @property
     def events(self) -> int:
@@ -368,5 +379,5 @@ def _open(folder: Path, manifest: Manifest, name: str, segments: int) -> _Segmen
 
 
 def _matching(segment: _Segment, which: Filter) -> Allowed:
-    mask = matching(segment.sidecar.path, segment.vectors.rows, which)
+    mask = matching(segment.sidecar.events, segment.vectors.rows, which)
     return Allowed(mask if segment.alive is None else mask & segment.alive.mask)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 COLUMNS = ("event_id", "text", "source", "file", "offset", "timestamp", "host")
@@ -48,7 +49,7 @@ class _Group:
 
 @dataclass(frozen=True, eq=False)
 class Sidecar:
-    """A segment's Parquet file; safe to read from several threads."""
+    """A segment's Parquet file, held open as a later change may remove it; safe to read from several threads."""
 
     path: Path
     share: int = 1
@@ -57,9 +58,22 @@ class Sidecar:
     # A Parquet reader keeps a position in its file, which threads may not share.
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
+    def __post_init__(self) -> None:
+        _ = self._file, self.events
+
+    @cached_property
+    def _source(self) -> pa.NativeFile:
+        return pa.OSFile(str(self.path))
+
     @cached_property
     def _file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.path, read_dictionary=list(_FEW))
+        return pq.ParquetFile(self._source, read_dictionary=list(_FEW))
+
+    @cached_property
+    def events(self) -> ds.Dataset:
+        """All rows, for conditions over them."""
+        fragment = ds.ParquetFileFormat().make_fragment(self._source)
+        return ds.FileSystemDataset([fragment], fragment.physical_schema, fragment.format)
 
     @cached_property
     def _ends(self) -> list[int]:

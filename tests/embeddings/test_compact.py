@@ -1,5 +1,7 @@
 """Many segments become one: nothing is lost but what was deleted, and nothing is encoded."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,30 @@ def test_one_segment_answers_as_all_did(tmp_path, letters, kind):
     assert compact(tmp_path / "index") == manifest
     assert [path.name for path in (tmp_path / "index").glob("segment-*")] == ["segment-000004"]
     assert add(tmp_path / "index", [log]).metrics["events"] == 98  # what was deleted is forgotten
+
+
+def test_an_opened_index_outlives_its_files(tmp_path, letters):
+    """Nothing of it was read before they went."""
+    lines = log_lines(90)
+    log = write_log(tmp_path / "app.log", lines[:60])
+    build([log], letters, tmp_path / "index")
+    add(tmp_path / "index", [write_log(tmp_path / "app.log", lines)])
+    opened, other = Index.open(tmp_path / "index"), Index.open(tmp_path / "index")
+    questions = [(mode, where) for mode in ("vector", "bm25", "hybrid") for where in (None, "host = 'host1'")] * 4
+
+    def ask(index):
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda one: index.search("session root", 20, one[1], mode=one[0]), questions))
+
+    expected = ask(other)
+    assert not opened.outdated
+    delete(tmp_path / "index", where="host = 'host1'")
+    assert opened.outdated
+    for _ in range(2):
+        compact(tmp_path / "index")
+    assert [path.name for path in (tmp_path / "index").glob("segment-*")] == ["segment-000003"]
+    assert ask(opened) == expected
+    assert [hit.host for hit in expected[1]] == ["host1"] * 20
 
 
 def test_tfidf_stays_inside_and_an_empty_index_is_refused(tmp_path):

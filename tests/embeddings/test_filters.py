@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -30,7 +31,7 @@ def sidecar(tmp_path, monkeypatch):
     pq.write_table(pa.table(columns), path)
     (tmp_path / "secret.csv").write_text(f"a\n{SECRET}\n")
     monkeypatch.chdir(tmp_path)
-    return path
+    return ds.dataset(path, format="parquet")
 
 
 def rows(sidecar, which):
