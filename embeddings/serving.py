@@ -7,6 +7,7 @@ import base64
 import os
 import secrets
 import socket
+import threading
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
@@ -65,11 +66,12 @@ class ExplainBody(_Body):
 
 
 def application(encoder: LogEncoder, index: Index | None = None, config: ServeConfig | None = None) -> FastAPI:
-    """A web application over an encoder and, where there is one, an index.
+    """A web application over an encoder and, where there is one, an index, whose changes the next request sees.
 
     Where the environment variable LOGFM_API_KEY is set, requests must bring it as their bearer token. Answers of
     errors are {"error": {"message", "type"}} with status 400, 401, 404, 413 or 500.
     """
+    current = None if index is None else _Current(index)
     config = config or ServeConfig()
     key = os.environ.get(KEY_VARIABLE)
 
@@ -86,7 +88,7 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
     @app.get("/health")
     def health() -> Document:
         """Whether the server is up, and with what."""
-        return {"status": "ok", **_described(encoder, index)}
+        return {"status": "ok", **_described(encoder, None if current is None else current.get())}
 
     @app.get("/v1/models", dependencies=guarded)
     def models() -> Document:
@@ -114,10 +116,10 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
     @app.post("/v1/search", dependencies=guarded)
     def search(body: SearchBody) -> Response:
         """The events that answer a text best."""
-        if index is None:
+        if current is None:
             raise UserError("this server has no index", fix="Start it with --index.")
         _check_length(config.most_characters, body.query)
-        hits = index.search(body.query, body.k, body.where, mode=body.mode, since=body.since, until=body.until)
+        hits = current.get().search(body.query, body.k, body.where, mode=body.mode, since=body.since, until=body.until)
         return _json({"query": body.query, "hits": [asdict(hit) for hit in hits]})
 
     @app.post("/v1/explain", dependencies=guarded)
@@ -127,6 +129,32 @@ def application(encoder: LogEncoder, index: Index | None = None, config: ServeCo
         return _json(asdict(explain(encoder, body.text)))
 
     return app
+
+
+class _Current:
+    """An index as it stands on the disk: opened again where it was changed. Requests under way keep what they have."""
+
+    def __init__(self, index: Index) -> None:
+        self._index, self._lock = index, threading.Lock()
+
+    def get(self) -> Index:
+        """The index for one request.
+
+        Raises:
+            LogfmError: it was changed into what cannot be opened.
+        """
+        if self._index.outdated:
+            with self._lock:
+                if self._index.outdated:  # another request may have opened it meanwhile
+                    self._index = self._again()
+        return self._index
+
+    def _again(self) -> Index:
+        try:
+            return Index.open(self._index.path, self._index.encoder)
+        except UserError as error:
+            # Not the mistake of who asks.
+            raise LogfmError(f"the index was changed and cannot be opened again: {error}") from error
 
 
 def _texts(body: EmbeddingsBody, encoder: LogEncoder) -> list[str]:
@@ -184,6 +212,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(LogfmError)
     def failed(_: Request, error: LogfmError) -> JSONResponse:
         return _error(500, str(error))
+
+    @app.exception_handler(OSError)
+    def unreadable(_: Request, error: OSError) -> JSONResponse:
+        return _error(500, f"the server cannot read what it needs ({error.strerror or type(error).__name__})")
 
 
 class _Limited:
