@@ -8,7 +8,7 @@ from pathlib import Path
 from logfm.artifacts import Manifest, read_manifest
 from logfm.configs.base import parse
 from logfm.configs.schema.embeddings import EncoderConfig
-from logfm.configs.schema.finetune import FinetuneConfig, LastLayerConfig
+from logfm.configs.schema.finetune import FinetuneConfig, ReadsTexts
 from logfm.embeddings.embed import Input, is_vectors
 from logfm.embeddings.encoder import LogEncoder
 from logfm.embeddings.held import read_all
@@ -76,12 +76,12 @@ def classify(inputs: Sequence[Input], folder: Path, encoder: LogEncoder | None =
         UserError: no events, or as `open_head`.
     """
     head, encoder, config = open_head(folder, encoder)
-    if is_vectors(inputs) and not isinstance(head.config, LastLayerConfig):
+    if is_vectors(inputs) and not isinstance(head.config, ReadsTexts):
         table, vectors = read_all(inputs, encoder)
     else:
         table, vectors = read_table(inputs), None
     cuts, times = all_sequences(table, config.data.sequence)
-    if vectors is None and not isinstance(head.config, LastLayerConfig):
+    if vectors is None and not isinstance(head.config, ReadsTexts):
         vectors = encode(encoder, table["text"].to_pylist())
     sequences = as_sequences(table, times, cuts, vectors)
     found = head.probabilities(sequences)
@@ -123,7 +123,7 @@ def head_encoding(folder: Path) -> EncoderConfig:
     manifest = read_manifest(folder, STAGE)
     config = _config(manifest, folder)
     backend = manifest.metrics["encoder"].get("backend", "auto")
-    # A last layer needs torch, which a backend that is named would keep out.
-    if isinstance(config.head, LastLayerConfig) or config.encoding.backend != "auto":
+    # What trains layers needs torch, which a backend that is named would keep out.
+    if isinstance(config.head, ReadsTexts) or config.encoding.backend != "auto":
         return config.encoding
     return config.encoding.model_copy(update={"backend": backend})

@@ -17,8 +17,10 @@ from logfm.configs.schema.finetune import (
     HeadConfig,
     LastLayerConfig,
     LstmConfig,
+    ReadsTexts,
     TrainingConfig,
     TransformerConfig,
+    WholeConfig,
 )
 from logfm.embeddings.encoder import LogEncoder
 from logfm.errors import UserError
@@ -109,7 +111,7 @@ class Head:
         Raises:
             UserError: vectors of another width.
         """
-        if not isinstance(self.config, LastLayerConfig):
+        if not isinstance(self.config, ReadsTexts):
             _same_width(sequences, self.dim)
         found = np.empty((len(sequences), len(self.classes)), dtype=np.float32)
         network: Any = self.network
@@ -165,11 +167,16 @@ class Head:
 
 
 def _network(config: HeadConfig, dim: int, classes: int, encoder: LogEncoder | None) -> Any:
-    if isinstance(config, LastLayerConfig):
+    if isinstance(config, ReadsTexts):
+        if encoder is None:
+            raise UserError(f"the head {config.kind} trains layers of the encoder, and none was given")
+        if isinstance(config, WholeConfig):
+            from logfm.finetune.whole import WholeNetwork
+
+            return WholeNetwork(config, classes, encoder)
+        assert isinstance(config, LastLayerConfig)
         from logfm.finetune.lastlayer import LastLayerNetwork
 
-        if encoder is None:
-            raise UserError("the head lastlayer trains a layer of the encoder, and none was given")
         return LastLayerNetwork(config, classes, encoder)
     if not dim:
         raise UserError(f"the head {config.kind} reads vectors, and the sequences carry none")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from logfm.artifacts import Manifest, file_hash, finished, partial_folder, produce, read_manifest, stage_key
-from logfm.configs.schema.finetune import FinetuneConfig, LastLayerConfig
+from logfm.configs.schema.finetune import FinetuneConfig, ReadsTexts
 from logfm.console import say
 from logfm.embeddings.embed import check_place, input_hashes
 from logfm.embeddings.encoder import LogEncoder
@@ -40,7 +40,7 @@ def finetune(config: FinetuneConfig) -> Manifest:
     inputs = (*config.data.train, *config.data.validation, *config.data.test)
     check_place(config.out, inputs)
     encoder = LogEncoder.load(config.encoder, config.encoding)
-    if isinstance(config.head, LastLayerConfig):
+    if isinstance(config.head, ReadsTexts):
         stem(encoder)  # another encoder is refused before anything is read
     # Where the folder lies is no part of what is in it.
     document = config.dump() | {"out": None}
@@ -66,8 +66,8 @@ def finetune(config: FinetuneConfig) -> Manifest:
 def _train(config: FinetuneConfig, data: LabelledData, encoder: LogEncoder, folder: Path) -> dict[str, Any]:
     kept = None if encoder.name == "tfidf" else folder / _VECTORS
     vectors = encode(encoder, data.table["text"].to_pylist(), kept)
-    # A last layer reads texts; the plainest model beside it has the vectors of the encoder as it was.
-    read = None if isinstance(config.head, LastLayerConfig) else vectors
+    # Who trains layers reads texts; the plainest model beside it has the vectors of the encoder as it was.
+    read = None if isinstance(config.head, ReadsTexts) else vectors
     sequences = {name: data.sequences(name, read) for name in SPLITS}
     labels = {name: data.parts[name].labels for name in SPLITS}
     head = Head.fit(

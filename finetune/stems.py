@@ -1,10 +1,10 @@
-"""What lies below an encoder's last layer, which never changes, and how a copy of that layer runs on it.
+"""What lies below an encoder's last layer, which never changes, and how a copy of that layer, or of all, runs.
 
 An encoder of ours runs packed, one of the transformers library padded, by its own code. Shape legend: T tokens of the
 pieces of a batch, one behind the other without padding, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from itertools import islice
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from logfm.embeddings.foreign import ForeignBackend
 from logfm.embeddings.truncation import pieces
 from logfm.errors import UserError
 from logfm.finetune.sequences import Rows
-from logfm.pretrain.forward import layer_states, one_layer
+from logfm.pretrain.forward import hidden_states, layer_states, one_layer
 from logfm.pretrain.packing import Packed, pack
 
 Ids = list[Rows]
@@ -43,6 +43,9 @@ class Stem(Protocol):
 
     def last(self, states_TD: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """What comes out of `layer` for pieces of these lengths, float32 (T, D)."""
+
+    def whole(self) -> tuple[nn.Module, Callable[[Ids], torch.Tensor]]:
+        """A copy of all layers, to be trained, and how it makes ids to the last states, float (T, D)."""
 
 
 def stem(encoder: LogEncoder) -> Stem:
@@ -92,6 +95,17 @@ class OwnStem:
         found = one_layer(self._model, self.layer, states_TD[packed.ids_T], packed)
         return torch.zeros_like(found).index_copy(0, packed.ids_T, found)
 
+    def whole(self) -> tuple[nn.Module, Callable[[Ids], torch.Tensor]]:
+        """See `Stem.whole`."""
+        model = deepcopy(self._model)
+
+        def states(ids: Ids) -> torch.Tensor:
+            found = hidden_states(model, pack(ids).to(self.device))
+            places = self._places([len(one) for one in ids]).ids_T
+            return torch.empty_like(found).index_copy(0, places, found)
+
+        return model.deberta, states
+
     def _places(self, lengths: Sequence[int]) -> Packed:
         """Pieces of these lengths, packed, which sorts them; instead of ids, where each token stood before."""
         stops = np.cumsum(lengths)
@@ -125,16 +139,20 @@ class ForeignStem:
 
     def below(self, ids: Ids) -> torch.Tensor:
         """See `Stem.below`."""
+        padded, mask = self._padded(ids)
+        with torch.inference_mode():
+            found = self._model(input_ids=padded, attention_mask=mask.long(), output_hidden_states=True).hidden_states[
+                -2
+            ]
+        return found[mask].float()
+
+    def _padded(self, ids: Ids) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids, and what is no padding, (pieces, longest)."""
         mask = _mask([len(one) for one in ids])
         # Padding is masked, so that its id does not matter but for models that count positions by it.
         padded = torch.full(mask.shape, self._backend.tokenizer.pad_token_id or 0)
         padded[mask] = torch.from_numpy(np.concatenate(ids))
-        mask = mask.to(self.device)
-        with torch.inference_mode():
-            found = self._model(
-                input_ids=padded.to(self.device), attention_mask=mask.long(), output_hidden_states=True
-            ).hidden_states[-2]
-        return found[mask].float()
+        return padded.to(self.device), mask.to(self.device)
 
     def last(self, states_TD: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """See `Stem.last`."""
@@ -142,6 +160,17 @@ class ForeignStem:
         padded = states_TD.new_zeros(*mask.shape, states_TD.shape[1]).masked_scatter(mask.unsqueeze(-1), states_TD)
         found: torch.Tensor = self._tail(inputs_embeds=padded, attention_mask=mask.long()).last_hidden_state
         return found[mask]
+
+    def whole(self) -> tuple[nn.Module, Callable[[Ids], torch.Tensor]]:
+        """See `Stem.whole`."""
+        model: Any = deepcopy(self._model)
+
+        def states(ids: Ids) -> torch.Tensor:
+            padded, mask = self._padded(ids)
+            found: torch.Tensor = model(input_ids=padded, attention_mask=mask.long()).last_hidden_state
+            return found[mask]
+
+        return model, states
 
 
 class _Given(nn.Module):

@@ -113,13 +113,17 @@ class PrevalenceOptions(AnomalyOptions):
     """Sequences of a test set; fewer where the pools of attacks or normal sequences are smaller."""
     train_percent: float | None = Field(2.0, gt=0, lt=100)
     """Attacks in what the classifiers are trained on (percent): the natural 2 % of LogAtlas. None for the data's."""
-    heads: tuple[str, ...] = ("nearest", "iforest", "logbert", "logistic", "lastlayer")
-    """Heads of `logfm detect`, and the classifiers `logistic` and `lastlayer`."""
+    heads: tuple[str, ...] = ("nearest", "iforest", "logbert", "logistic", "lastlayer", "whole")
+    """Heads of `logfm detect`, and the classifiers `logistic`, `lastlayer` and `whole`."""
     epochs: int | None = Field(None, ge=1)
-    """Epochs of `lastlayer` at most."""
+    """Epochs of `lastlayer` and `whole` at most."""
     events: int | None = Field(None, ge=1)
-    """Events of a sequence that both classifiers read at most, of longer ones the beginning and the end; None for
+    """Events of a sequence that the classifiers read at most, of longer ones the beginning and the end; None for
     `lastlayer`'s own."""
+    sequences: int | None = Field(None, ge=10)
+    """Train and validation sequences of `whole` at most, drawn at random; None for all."""
+    tokens: int | None = Field(None, ge=3)
+    """Tokens of a sequence that `whole` reads at most; None for its own."""
 
 
 class TransferOptions(AnomalyOptions):

@@ -99,7 +99,29 @@ class LastLayerConfig(Config):
     """What goes into the last layer is computed once and held in memory up to this size, beyond it on disk (bytes)."""
 
 
-HeadConfig = Annotated[LstmConfig | TransformerConfig | GnnConfig | LastLayerConfig, Field(discriminator="kind")]
+class WholeConfig(Config):
+    """A classifier that is fine-tuned whole, as RoBERTa is (Liu et al., 2019): all layers learn, on one text."""
+
+    kind: Literal["whole"] = "whole"
+
+    most_events: int = Field(default=32, ge=1)
+    """Events of a sequence that make its text, a line each: a longer one keeps its beginning and its end."""
+
+    most_tokens: int = Field(default=512, ge=3)
+    """Tokens of that text that are read, if the encoder reads as many at once; the rest of it is left out."""
+
+    encoder_rate: float = Field(default=0.05, gt=0)
+    """Learning rate of the encoder's layers as a multiple of the classification layer's."""
+
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of what goes into the classification layer that is dropped in training."""
+
+
+HeadConfig = Annotated[
+    LstmConfig | TransformerConfig | GnnConfig | LastLayerConfig | WholeConfig, Field(discriminator="kind")
+]
+ReadsTexts = (LastLayerConfig, WholeConfig)
+"""Heads that read the events' texts and train layers of the encoder."""
 
 
 class TrainingConfig(Config):

@@ -14,8 +14,10 @@ from logfm.evaluation.anomaly.windows import Sequences
 from logfm.evaluation.stats import Floats
 from logfm.evaluation.suite.task import Contestant, Data
 
-LOGISTIC, LASTLAYER = "logistic", "lastlayer"
-HEADS = ("lstm", "gnn", "transformer", LASTLAYER)
+LOGISTIC, LASTLAYER, WHOLE = "logistic", "lastlayer", "whole"
+LAYERED = (LASTLAYER, WHOLE)
+"""Heads that train layers of the encoder."""
+HEADS = ("lstm", "gnn", "transformer", *LAYERED)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Limits:
     """Events of a sequence that are read, of longer ones the beginning and the end; `logistic` has no own cap."""
     balanced: bool = True
     """Whether classes weigh alike, however rare one is."""
+    tokens: int | None = None
+    """Tokens of a sequence that `whole` reads at most."""
 
 
 def logistic(
@@ -64,7 +68,7 @@ def trained(
 ) -> dict[str, Floats]:
     """Scores of each of `judged` by name, float64; train fits, validation stops the training.
 
-    `vectors` are those of all events; the head `lastlayer` reads texts instead and needs layers.
+    `vectors` are those of all events; the heads `lastlayer` and `whole` read texts instead and need layers.
 
     Raises:
         UserError: no such head, one class only, or an encoder that the head cannot take.
@@ -81,13 +85,13 @@ def trained(
     from logfm.configs.schema.finetune import TrainingConfig
     from logfm.finetune import Head
 
-    if kind == LASTLAYER and contestant.layered is None:
-        raise UserError("lastlayer needs an encoder whose layers run here on torch", contestant.name)
-    texts = kind == LASTLAYER
+    if kind in LAYERED and contestant.layered is None:
+        raise UserError(f"{kind} needs an encoder whose layers run here on torch", contestant.name)
+    texts = kind in LAYERED
     weights: Literal["balanced", "none"] = "balanced" if limits.balanced else "none"
     training = TrainingConfig(class_weights=weights, epochs=limits.epochs or TrainingConfig().epochs)
     head = Head.fit(
-        _config(kind, limits.events),
+        _config(kind, limits),
         _sequences(train, data, vectors, texts),
         train.labels.astype(np.int64),
         validation=(_sequences(validation, data, vectors, texts), validation.labels.astype(np.int64)),
@@ -107,7 +111,7 @@ def most_events(kind: str, limits: Limits) -> int | None:
     Raises:
         UserError: no such head.
     """
-    return limits.events if kind == LOGISTIC else int(_config(kind, limits.events).most_events)
+    return limits.events if kind == LOGISTIC else int(_config(kind, limits).most_events)
 
 
 def cut_note(test: Sequences, most: int | None) -> str:
@@ -122,18 +126,20 @@ def whole_note(test: Sequences, most: int | None) -> str:
     return f"reads whole sequences, {longer} of {len(test)} in the test longer than {most} events" if longer else ""
 
 
-def _config(kind: str, events: int | None) -> Any:
-    from logfm.configs.schema.finetune import GnnConfig, LastLayerConfig, LstmConfig, TransformerConfig
+def _config(kind: str, limits: Limits) -> Any:
+    from logfm.configs.schema.finetune import GnnConfig, LastLayerConfig, LstmConfig, TransformerConfig, WholeConfig
 
     known: dict[str, Any] = {
         "lstm": LstmConfig,
         "gnn": GnnConfig,
         "transformer": TransformerConfig,
         LASTLAYER: LastLayerConfig,
+        WHOLE: WholeConfig,
     }
     if kind not in known:
         raise UserError("no such trained head", kind, f"Take one of: {', '.join((LOGISTIC, *known))}.")
-    return known[kind]() if events is None else known[kind](most_events=events)
+    told = {"most_events": limits.events, "most_tokens": limits.tokens if kind == WHOLE else None}
+    return known[kind](**{name: value for name, value in told.items() if value is not None})
 
 
 def _sequences(part: Sequences, data: Data, vectors: NDArray[np.float32] | None, texts: bool) -> Any:

@@ -22,8 +22,28 @@ from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, t
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import need_both, thresholds
 from logfm.evaluation.anomaly.plain import CHOSEN, EVERYTHING, kept_by, plain, without_encoder
-from logfm.evaluation.anomaly.reporting import COPIES, PREFIX, chosen, copied, judged_by, noted, parts_of
-from logfm.evaluation.anomaly.trained import LASTLAYER, LOGISTIC, Limits, cut_note, most_events, trained, whole_note
+from logfm.evaluation.anomaly.reporting import (
+    COPIES,
+    PREFIX,
+    Scored,
+    best_of,
+    chosen,
+    copied,
+    judged_by,
+    noted,
+    parts_of,
+)
+from logfm.evaluation.anomaly.trained import (
+    LASTLAYER,
+    LAYERED,
+    LOGISTIC,
+    WHOLE,
+    Limits,
+    cut_note,
+    most_events,
+    trained,
+    whole_note,
+)
 from logfm.evaluation.anomaly.windows import Rows, Sequences
 from logfm.evaluation.stats import Estimate, Floats, cluster_draws, estimate, ratio
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
@@ -31,13 +51,15 @@ from logfm.evaluation.suite.task import Contestant, Data, Measurement
 META = TaskMeta(
     name="prevalence",
     title="What becomes of a detector when attacks are rarer or commoner than it was told?",
-    paper="LogAtlas, section 4, Table 3; its RoBERTa was trained whole, `lastlayer` trains the encoder's last layer",
+    paper="LogAtlas, section 4, Table 3; `whole` is fine-tuned as its RoBERTa was, all layers on one text a sequence; "
+    "`lastlayer` trains the encoder's last layer",
     split="Train, validation and test by whole entities or by time; test sets of one size come from the test part, "
     "each a superset of the attacks of the one before.",
     leakage="Classifiers learn from a train part thinned to 2 % attacks, without balancing, and alarm at even odds; "
     "unsupervised heads alarm above what 1 % of validation's normal sequences exceed. No threshold moves after that. "
-    "Value-masked copies of train in the test are counted, and sets without them measured. Both classifiers read the "
-    "same events of a sequence; the other detectors read all of them.",
+    "Value-masked copies of train in the test are counted, and sets without them measured. All classifiers read the "
+    "same events of a sequence; the other detectors read all of them. Validation chose "
+    "the detector that leads.",
     main_score="f1",
     metrics={
         "attacks": "neither",
@@ -53,12 +75,20 @@ META = TaskMeta(
     }
     | COPIES,
     minutes=3,
-    caps={"size": 1_000, "fit_events": 10_000, "logbert_steps": 150, "epochs": 5, "events": 16},
+    caps={
+        "size": 1_000,
+        "fit_events": 10_000,
+        "logbert_steps": 150,
+        "epochs": 5,
+        "events": 16,
+        "sequences": 300,
+        "tokens": 128,
+    },
     lead="20 %",
-    version=2,
+    version=3,
 )
 OPTIONS = PrevalenceOptions
-_CLASSIFIERS = (LOGISTIC, LASTLAYER)
+_CLASSIFIERS = (LOGISTIC, *LAYERED)
 _ALERT_RATE = 0.01
 
 
@@ -85,7 +115,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     """Measure every detector on every set. `collapse` is 1 where all answers are one class and some should not be.
 
     Conditions "DETECTOR, N %" are followed by those of sets without copies of train, and without what any contestant
-    was trained on. "N %" alone is the encoder's leading detector, the first of the options.
+    was trained on. "N %" alone is the encoder's detector that validation chose.
 
     Raises:
         UserError: no labels, one class only in a part, or what the split refuses.
@@ -98,19 +128,21 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     sets = list(_sets(case, copies, data, seed, config))
     train = thinned(case.train, config.train_percent, seed)
     vectors = event_vectors(contestant, data, case)
-    leads = True
+    able: list[tuple[Scored, _Alerts]] = []
     for name in config.heads:
-        if name == LOGBERT or (name == LASTLAYER and contestant.layered is None):
+        if name == LOGBERT or (name in LAYERED and contestant.layered is None):
             continue
         if name in _CLASSIFIERS:
-            one = _classifier(name, case, train, vectors, data, contestant, seed, config)
+            scored, one = _classifier(name, case, train, vectors, data, contestant, seed, config)
         else:
-            one = _unsupervised(judge(name, case, vectors, data, contestant, seed, config), name, case, config)
+            scored, one = _unsupervised(judge(name, case, vectors, data, contestant, seed, config), name, case, config)
         yield from _measured(one, case, sets, seed, config)
-        if leads and not transductive(name):
-            leads = False
-            note = noted(f"leading detector: {name}", one.note)
-            yield from _measured(replace(one, condition="", note=note), case, sets, seed, config)
+        if not transductive(name):
+            able.append((scored, one))
+    if able:
+        place, why = best_of([scored for scored, _ in able], case.validation.labels)
+        leading = able[place][1]
+        yield from _measured(replace(leading, condition="", note=noted(why, leading.note)), case, sets, seed, config)
     key = kept_by(("prevalence", config.model_dump_json()), data, seed, config.resamples)
     yield from kept(key, lambda: list(_without_encoder(case, sets, data, seed, config)))
 
@@ -124,19 +156,36 @@ def _classifier(
     contestant: Contestant,
     seed: int,
     config: PrevalenceOptions,
-) -> _Alerts:
-    limits = _limits(config)
-    judged = {"test": case.test}
-    scores = trained(name, train, case.validation, judged, data, contestant, vectors, seed, limits)["test"]
-    alerts = scores > (0.0 if name == LOGISTIC else 0.5)
+) -> tuple[Scored, _Alerts]:
+    limits, validation = _limits(config), case.validation
+    judged = {"validation": validation, "test": case.test}
+    if name == WHOLE:
+        # Every layer of the encoder is passed both ways in each epoch.
+        train, validation = (_fewer(part, config.sequences, seed) for part in (train, validation))
+    scores = trained(name, train, validation, judged, data, contestant, vectors, seed, limits)
+    alerts = scores["test"] > (0.0 if name == LOGISTIC else 0.5)
     note = f"trained on {int(train.labels.sum())} attacks among {len(train)}"
-    return _Alerts(name, alerts, noted(note, cut_note(case.test, limits.events)))
+    if name == WHOLE and config.tokens is not None:
+        note = noted(note, f"of a sequence {config.tokens} tokens at most")
+    note = noted(note, cut_note(case.test, limits.events))
+    return Scored(name, scores["validation"], scores["test"]), _Alerts(name, alerts, note)
+
+
+def _fewer(part: Sequences, most: int | None, seed: int) -> Sequences:
+    """At most so many sequences, with the part's share of attacks; two of them stay if there are as many."""
+    if most is None or len(part) <= most:
+        return part
+    attacks = np.flatnonzero(part.labels > 0)
+    rng = np.random.default_rng(seed)
+    wanted = min(len(attacks), max(2, round(most * len(attacks) / len(part))))
+    kept = (rng.permutation(attacks)[:wanted], rng.permutation(np.flatnonzero(part.labels == 0))[: most - wanted])
+    return part.take(np.sort(np.concatenate(kept)))
 
 
 def _limits(config: PrevalenceOptions) -> Limits:
-    """Both classifiers read as many events of a sequence as `lastlayer` does."""
+    """All classifiers read as many events of a sequence as `lastlayer` does."""
     most = most_events(LASTLAYER, Limits(events=config.events))
-    return Limits(config.epochs, most, balanced=False)
+    return Limits(config.epochs, most, balanced=False, tokens=config.tokens)
 
 
 def _whole(case: Case, config: PrevalenceOptions) -> str:
@@ -145,11 +194,12 @@ def _whole(case: Case, config: PrevalenceOptions) -> str:
     return whole_note(case.test, _limits(config).events) if cuts else ""
 
 
-def _unsupervised(judged: Sequence[Judged], name: str, case: Case, config: PrevalenceOptions) -> _Alerts:
+def _unsupervised(judged: Sequence[Judged], name: str, case: Case, config: PrevalenceOptions) -> tuple[Scored, _Alerts]:
     """Alerts above what 1 % of validation's normal sequences exceed."""
     found = best(judged, case.validation.labels)
     note = noted(found.note, _whole(case, config))
-    return _Alerts(name, _above(found.validation, found.test, case), note)
+    alerts = _Alerts(name, _above(found.validation, found.test, case), note)
+    return Scored(name, found.validation, found.test), alerts
 
 
 def _above(validation: Floats, test: Floats, case: Case) -> NDArray[np.bool_]:

@@ -63,7 +63,7 @@ def test_the_leading_detector_stands_beside_them():
     rows = [row for row in run(percents=(0, 20)) if row.metric == "f1"]
     values = {row.condition: (row.value, row.note) for row in rows}
     assert values[prevalence.META.lead][0] == values["nearest, 20 %"][0]
-    assert values[prevalence.META.lead][1] == "leading detector: nearest"
+    assert values[prevalence.META.lead][1] == "chosen on validation: nearest"
 
 
 def test_sets_without_copies_and_of_unseen_templates():
