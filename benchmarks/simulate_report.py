@@ -26,7 +26,12 @@ def _features(figures: Mapping[str, Any]) -> list[str]:
     placebo = figures.get("placebo", {})
     rows = [(name, *_area(area), *_area(placebo.get(name))) for name, area in figures["features"].items()]
     names = ("attack against benign by", "AUC", "95 % interval", "placebo", "95 % interval")
-    return [head, "", *_table(names, rows)]
+    turns = figures.get("each seed by the others", {})
+    each = [(name, f"{sum(areas) / len(areas):.3f}", ", ".join(map(str, areas))) for name, areas in turns.items()]
+    return [
+        *(head, "", *_table(names, rows)),
+        *_table(("each seed judged by the others", "mean AUC", " ".join(map(str, (*seeds[0], seeds[1])))), each),
+    ]
 
 
 def _area(area: Sequence[float] | None) -> tuple[object, str]:

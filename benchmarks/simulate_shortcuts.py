@@ -9,9 +9,10 @@ it is judged:
 
 * `features`: lengths, times and counts only; area under the ROC curve of attack against benign chunks, from all
   features, without the hour, and from lengths, each with its interval over sessions; the largest of the three is what
-  counts. A chunk is an attack's if any of its events is, so chunks in which many things happen are so more often, and
-  no attack has to differ for that. The placebo says how much this gives: the same sessions without an attack, with as
-  many events of benign activities, drawn at random, marked in its place;
+  counts. One seed's sessions say little, so each seed is also judged once by a classifier fitted on the others. A chunk
+  is an attack's if any of its events is, so chunks in which many things happen are so more often, and no attack has to
+  differ for that. The placebo says how much this gives: the same sessions without an attack, with as many events of
+  benign activities, drawn at random, marked in its place;
 * `tfidf`: TF-IDF and a linear SVM, one a technique; macro F1 over techniques with its interval over sessions, the
   strongest features, and the learning curve; also with the events of the system, the network or the browser only, cut
   into chunks of their own: techniques that these do not show count as 0;
@@ -235,6 +236,7 @@ def _labelled(chunks: Sequence[Chunk]) -> tuple[list[str], list[frozenset[str]]]
 
 def _shortcuts(options: argparse.Namespace, train: Sequence[Set], test: Set) -> dict[str, Any]:
     sides = _joined(train), test.chunks["all three"]
+    seeds = [one.chunks["all three"] for one in (*train, test)]
     control = [chunk for one in train for chunk in one.placebo], test.placebo
     return {
         "seeds": [list(options.train_seeds), options.test_seed],
@@ -243,6 +245,7 @@ def _shortcuts(options: argparse.Namespace, train: Sequence[Set], test: Set) -> 
         "attack chunks": [sum(bool(one.techniques) for one in chunks) for chunks in sides],
         "features": features_auc(*sides),
         "placebo": features_auc(*control),
+        "each seed by the others": in_turn(seeds),
     }
 
 
@@ -296,19 +299,32 @@ def features_auc(train: Sequence[Chunk], test: Sequence[Chunk]) -> dict[str, lis
     """Area under the ROC curve of attack against benign, from lengths, times and counts: of the subsets, the largest
     of these, and of single features. Each with the ends of its 95 % interval over sessions."""
     names = ("characters", "longest", "shortest", "spread", "seconds", "longest gap", "hour", "events within 10 s")
-    tables = [np.array([one.features for one in chunks]) for chunks in (train, test)]
-    labels = [np.array([bool(one.techniques) for one in chunks]) for chunks in (train, test)]
     groups = [one.session for one in test]
-    found: dict[str, list[float]] = {}
-    for name, columns in SUBSETS.items():
-        few = [each[:, list(columns)] for each in tables]
-        model = HistGradientBoostingClassifier(random_state=0).fit(few[0], labels[0])
-        found[name] = auc_interval(labels[1], model.predict_proba(few[1])[:, 1], groups)
+    found = {name: auc_interval(*_fitted(train, test, columns), groups) for name, columns in SUBSETS.items()}
     found["largest"] = max(found.values())
+    table, labels = np.array([one.features for one in test]), np.array([bool(one.techniques) for one in test])
     for column, name in enumerate(names):
-        way = 1 if roc_auc_score(labels[1], tables[1][:, column]) >= 0.5 else -1
-        found[name] = auc_interval(labels[1], way * tables[1][:, column], groups)
+        way = 1 if roc_auc_score(labels, table[:, column]) >= 0.5 else -1
+        found[name] = auc_interval(labels, way * table[:, column], groups)
     return {name: [round(value, 3) for value in values] for name, values in found.items()}
+
+
+def in_turn(seeds: Sequence[Sequence[Chunk]]) -> dict[str, list[float]]:
+    """The areas of `features_auc` by subset, for each seed, judged by a classifier fitted on the others."""
+    found: dict[str, list[float]] = {name: [] for name in SUBSETS}
+    for number, judged in enumerate(seeds):
+        others = [chunk for one in (*seeds[:number], *seeds[number + 1 :]) for chunk in one]
+        for name, columns in SUBSETS.items():
+            found[name].append(round(float(roc_auc_score(*_fitted(others, judged, columns))), 3))
+    return found
+
+
+def _fitted(train: Sequence[Chunk], test: Sequence[Chunk], columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """What `test` is, bool (n,), and how likely an attack a classifier of these columns thinks it."""
+    tables = [np.array([one.features for one in chunks])[:, list(columns)] for chunks in (train, test)]
+    labels = [np.array([bool(one.techniques) for one in chunks]) for chunks in (train, test)]
+    model = HistGradientBoostingClassifier(random_state=0).fit(tables[0], labels[0])
+    return labels[1], model.predict_proba(tables[1])[:, 1]
 
 
 def auc_interval(labels: np.ndarray, scores: np.ndarray, groups: Sequence[object]) -> list[float]:

@@ -55,7 +55,9 @@ def techniques_f1(
     known = [name for name, count in zip(counted, table(train[1], counted).sum(axis=0), strict=True) if count]
     vectors = TfidfVectorizer(token_pattern=WORDS, min_df=3, max_features=40_000, sublinear_tf=True)
     rows = vectors.fit_transform(train[0])
-    model = OneVsRestClassifier(LinearSVC(class_weight="balanced", tol=0.01)).fit(rows, table(train[1], known))
+    model = OneVsRestClassifier(LinearSVC(class_weight="balanced", tol=0.01), n_jobs=-1).fit(
+        rows, table(train[1], known)
+    )
     wanted, found = table(test[1], counted), np.zeros((len(test[0]), len(counted)), dtype=int)
     found[:, [counted.index(name) for name in known]] = model.predict(vectors.transform(test[0])).reshape(
         -1, len(known)
