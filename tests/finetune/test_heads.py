@@ -162,7 +162,7 @@ def test_mistakes_are_one_line():
         head.scores(Sequences([np.zeros((1, 2), np.float32)]))
     with pytest.raises(UserError, match="loss is no finite number"):
         Head.fit(small, Sequences([one * np.float32(np.nan) for one in sequences.vectors]), labels)
-    with pytest.raises(UserError, match="lastlayer trains a layer of the encoder"):
+    with pytest.raises(UserError, match="lastlayer trains layers of the encoder"):
         Head.fit(LastLayerConfig(), sequences, labels)
 
 

@@ -120,6 +120,17 @@ def test_an_encoder_folder_and_the_last_layer(folder, encoder_folder, tmp_path):
         run(folder, out=str(tmp_path / "other"), head={"kind": "lastlayer"})
 
 
+def test_a_whole_encoder_is_trained_and_classifies(folder, encoder_folder, tmp_path):
+    out = tmp_path / "head"
+    head = {"kind": "whole", "most_events": 5, "most_tokens": 64, "encoder_rate": 0.3}
+    given = {"encoder": str(encoder_folder), "encoding": {}, "training": {"epochs": 2, "batch": 8}}
+    manifest = run(folder, out=str(out), head=head, **given)
+    assert set(manifest.outputs) == {"head.json", "head.safetensors"} and head_encoding(out).backend == "auto"
+    assert len(classify([str(folder / "logs")], out).verdicts) == 72
+    with pytest.raises(UserError, match="encoder folder trained by logfm"):
+        run(folder, out=str(tmp_path / "other"), head=head)
+
+
 def test_a_loss_that_is_no_number_leaves_nothing_behind(folder, tmp_path):
     with pytest.raises(UserError, match="the loss is no finite number"):
         run(folder, out=str(tmp_path / "head"), training={"learning_rate": 1e30, "epochs": 3, "batch": 8})
@@ -154,7 +165,7 @@ def test_a_killed_run_goes_on_to_the_same_head(folder, tmp_path):
     assert set(first.outputs) == {"head.json", "head.safetensors", "encoder/tfidf.json", "encoder/tfidf.npz"}
 
 
-@pytest.mark.parametrize("name", ["lstm", "gnn", "transformer", "lastlayer"])
+@pytest.mark.parametrize("name", ["lstm", "gnn", "transformer", "lastlayer", "whole"])
 def test_recipes_that_ship_are_valid(name):
     found = load(FinetuneConfig, f"finetune/{name}")
     assert found.head.kind == name

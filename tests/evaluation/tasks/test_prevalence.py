@@ -66,6 +66,19 @@ def test_the_leading_detector_stands_beside_them():
     assert values[prevalence.META.lead][1] == "chosen on validation: nearest"
 
 
+def test_a_classifier_that_is_trained_whole(ours):
+    options = {"heads": ("whole", "logistic"), "train_percent": None, "percents": (0, 20), "resamples": 100}
+    rows = list(prevalence.run(ours, blocks(60, 3), 0, options | {"epochs": 2, "sequences": 12, "tokens": 64}))
+    notes = {row.condition: row.note for row in rows if row.metric == "f1"}
+    told = "trained on 4 attacks among 12; of a sequence 64 tokens at most"
+    assert notes["whole, 20 %"].startswith(told)
+    every = list(prevalence.run(ours, blocks(60, 3), 0, options | {"heads": ("whole",), "epochs": 40}))
+    assert by(every, "recall")["whole, 20 %"] > 0.5 and by(every, "collapse")["whole, 20 %"] == 0
+    assert by(every, "f1")[prevalence.META.lead] == by(every, "f1")["whole, 20 %"]
+    # Words has no layers: the classifier is left out.
+    assert not any(row.condition.startswith("whole") for row in run(heads=("whole", "nearest"), percents=(20,)))
+
+
 def test_sets_without_copies_and_of_unseen_templates():
     given = blocks(100, 3)
     test = make_case(given, 0).test

@@ -6,7 +6,6 @@ from logfm.evaluation.anomaly import metrics, reporting
 from logfm.evaluation.anomaly.cases import make_case
 from logfm.evaluation.anomaly.trained import LASTLAYER, Limits, logistic, trained
 from logfm.evaluation.tasks import lastlayer, supervised
-from tests.embeddings.samples import log_lines, write_log
 from tests.evaluation.anomaly.samples import (
     BASELINES,
     EVERYTHING,
@@ -107,30 +106,6 @@ def test_what_cannot_be_trained():
     vectors = np.zeros((3, 2), dtype=np.float32)
     with pytest.raises(UserError, match="train part holds no anomaly"):
         logistic(vectors, np.zeros(3, dtype=np.int8), vectors)
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory):
-    """A contestant over a tiny encoder of ours with random weights."""
-    from logfm.configs.schema.pretrain import ModelConfig
-    from logfm.configs.schema.tokenizer import TokenizerConfig
-    from logfm.corpus import Corpus, build
-    from logfm.embeddings import LogEncoder
-    from logfm.pretrain.export import write_encoder
-    from logfm.pretrain.model import build as build_model
-    from logfm.tokenizer import LogTokenizer, train
-
-    root = tmp_path_factory.mktemp("encoder")
-    build([write_log(root / "app.log", log_lines(300))], root / "corpus", workers=1)
-    train(Corpus.open(root / "corpus"), root / "tokenizer", TokenizerConfig(vocab_size="auto", vocab_size_limit=448))
-    tokenizer = LogTokenizer.load(root / "tokenizer")
-    config = ModelConfig(hidden_size=32, layers=2, heads=2, intermediate_size=64, max_tokens=128)
-    (root / "encoder").mkdir()
-    write_encoder(build_model(config, tokenizer.vocab_size, tokenizer.pad_id, seed=0), tokenizer, 128, root / "encoder")
-    contestant = Words()
-    contestant.pretrained = contestant.layered = LogEncoder.load(root / "encoder")
-    contestant.encode = lambda texts, fit_on=(): contestant.pretrained.encode(texts)
-    return contestant
 
 
 def test_the_last_layer_learns(ours):
