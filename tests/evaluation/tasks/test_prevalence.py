@@ -72,7 +72,7 @@ def test_a_classifier_that_is_trained_whole(ours):
     notes = {row.condition: row.note for row in rows if row.metric == "f1"}
     told = "trained on 4 attacks among 12; of a sequence 64 tokens at most"
     assert notes["whole, 20 %"].startswith(told)
-    every = list(prevalence.run(ours, blocks(60, 3), 0, options | {"heads": ("whole",), "epochs": 40}))
+    every = list(prevalence.run(ours, blocks(150, 3), 0, options | {"heads": ("whole",), "epochs": 40}))
     assert by(every, "recall")["whole, 20 %"] > 0.5 and by(every, "collapse")["whole, 20 %"] == 0
     assert by(every, "f1")[prevalence.META.lead] == by(every, "f1")["whole, 20 %"]
     # Words has no layers: the classifier is left out.
