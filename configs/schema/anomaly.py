@@ -121,7 +121,8 @@ class PrevalenceOptions(AnomalyOptions):
     """Events of a sequence that the classifiers read at most, of longer ones the beginning and the end; None for
     `lastlayer`'s own."""
     sequences: int | None = Field(None, ge=10)
-    """Train and validation sequences of `whole` at most, drawn at random; None for all."""
+    """Train and validation sequences of `lastlayer` and `whole` at most, drawn at random; None for all. Validation
+    chooses the leading detector by these."""
     tokens: int | None = Field(None, ge=3)
     """Tokens of a sequence that `whole` reads at most; None for its own."""
 

@@ -4,6 +4,8 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
+from zlib import crc32
 
 import orjson
 
@@ -31,17 +33,33 @@ _DURATION = re.compile(r'(?<="duration":)[\d.]+')
 _DAY = 86_400_000_000
 _MOST_DATA = 3
 _SEGMENT = 1460
+_DATA = "·······AP···"
 _QUERIES = 100_000
 """Queries of which it is remembered whether they were asked."""
 _OFFLOADED = 44 * _SEGMENT
 """What segmentation offload makes of a long transfer's segments, at most: an IP packet has no more than 64 KiB."""
 
 
-def packet(time: int, ends: tuple[str, str, int, int], kind: str, length: int, info: str, flags: str = "") -> str:
+_WINDOWS = (501, 502, 1026, 2053, 8195, 8212, 64128, 64240, 65280, 65535)
+"""Receive windows as they stand in the header, of one kind of system or another."""
+
+
+class Segment(NamedTuple):
+    """What the TCP header of a packet says: sequence and acknowledgement numbers as sent, and the window."""
+
+    flags: str
+    seq: int
+    ack: int
+    window: int
+
+
+def packet(
+    time: int, ends: tuple[str, str, int, int], kind: str, length: int, info: str, segment: Segment | None = None
+) -> str:
     """A packet as `tshark -T ek` writes it, with the columns of its summary.
 
     `ends` is source, destination and their ports; `length` the frame's bytes; the frame's number is set when it is
-    written.
+    written. TCP has a `segment`.
     """
     source, to, source_port, port = ends
     when = moment(time).isoformat(timespec="microseconds").removesuffix("+00:00")
@@ -49,7 +67,7 @@ def packet(time: int, ends: tuple[str, str, int, int], kind: str, length: int, i
     above = "" if kind in ("tcp", "udp", "icmp", "data") else f":{kind}"
     transport = (
         f'"{layer}":{{"{layer}_{layer}_srcport":"{source_port}","{layer}_{layer}_dstport":"{port}"'
-        + (f',"tcp_tcp_flags_str":"{flags}"' if layer == "tcp" else "")
+        + (_header(segment) if segment else "")
         + "},"
         if layer != "icmp"
         else f'"icmp":{{"icmp_icmp_type":"{0 if "reply" in info else 8}"}},'
@@ -59,9 +77,23 @@ def packet(time: int, ends: tuple[str, str, int, int], kind: str, length: int, i
         f'{{"timestamp":"{time // 1000}","layers":{{"frame":{{"frame_frame_time_epoch":"{when}000Z",'
         f'"frame_frame_number":"{NUMBER}","frame_frame_len":"{length}",'
         f'"frame_frame_protocols":"eth:ethertype:ip:{layer}{above}"}},'
-        f'"ip":{{"ip_ip_src":"{source}","ip_ip_dst":"{to}"}},{transport}'
+        f'"ip":{{"ip_ip_ttl":"{_hops(source)}","ip_ip_src":"{source}","ip_ip_dst":"{to}"}},{transport}'
         f'"_ws_col":{{"_ws_col_protocol":"{name}","_ws_col_info":"{info}"}}}}}}'
     )
+
+
+def _header(segment: Segment) -> str:
+    return (
+        f',"tcp_tcp_seq_raw":"{segment.seq}","tcp_tcp_ack_raw":"{segment.ack}","tcp_tcp_flags_str":"{segment.flags}"'
+        f',"tcp_tcp_window_size_value":"{segment.window}"'
+    )
+
+
+def _hops(address: str) -> int:
+    """Time to live of a packet where it is captured: that of the sender's system, less the routers on the way."""
+    number = crc32(address.encode())
+    start = 128 if number % 3 else 64
+    return start - (0 if address.startswith("10.") else 6 + number // 3 % 14)
 
 
 def conversation(
@@ -75,38 +107,54 @@ def conversation(
     client, server, source_port, port = ends
     back = (server, client, port, source_port)
     if protocol != "tcp":
-        for end, size, way in zip((ends, back), volume, ("request", "reply"), strict=True):
+        for end, size, echo in zip((ends, back), volume, ("request", "reply"), strict=True):
             for length in _pieces(size, _SEGMENT):
-                info = f"{end[2]} → {end[3]} Len={length}" if protocol == "udp" else f"Echo (ping) {way}"
+                info = f"{end[2]} → {end[3]} Len={length}" if protocol == "udp" else f"Echo (ping) {echo}"
                 yield time, packet(time, end, protocol, length + 42, info)
                 time += rng.randrange(300, 60_000)
         return
     kind = "tls" if port in (443, 8443, 993, 465) else _SERVICES.get(port, "data")
     lap = rng.randrange(400, 45_000)
-    for end, info, flags in ((ends, "[SYN]", "··········S·"), (back, "[SYN, ACK]", "·······A··S·"),
-                             (ends, "[ACK]", "·······A····")):  # fmt: skip
-        yield time, packet(time, end, "tcp", 66 if "SYN" in info else 54, f"{end[2]} → {end[3]} {info}", flags)
+    upcoming = [rng.getrandbits(32), rng.getrandbits(32)]
+    windows = [rng.choice(_WINDOWS), rng.choice(_WINDOWS)]
+
+    def sent(time: int, way: int, kind: str, size: int, info: str, flags: str) -> tuple[int, str]:
+        """A packet of `size` bytes of data, by the client (way 0) or the server (1)."""
+        opens = "S" in flags
+        seen = upcoming[1 - way] if "A" in flags else 0
+        segment = Segment(flags, upcoming[way], seen, windows[way])
+        upcoming[way] = (upcoming[way] + size + opens) % (1 << 32)
+        return time, packet(time, (back if way else ends), kind, (66 if opens else 54) + size, info, segment)
+
+    for way, told, flags in ((0, "[SYN]", "··········S·"), (1, "[SYN, ACK]", "·······A··S·"),
+                             (0, "[ACK]", "·······A····")):  # fmt: skip
+        ports = f"{port} → {source_port}" if way else f"{source_port} → {port}"
+        yield sent(time, way, "tcp", 0, f"{ports} {told}", flags)
         time += lap
     greeted = [0, 0]
     if kind == "tls":
         # What a browser and most tools show of the name that they want.
         greeted = [529 + len(name), _SEGMENT]
-        yield time, packet(time, ends, kind, 54 + greeted[0], f"Client Hello (SNI={name})", "·······AP···")
+        yield sent(time, 0, kind, greeted[0], f"Client Hello (SNI={name})", _DATA)
         time += lap
-        yield time, packet(time, back, kind, 54 + greeted[1], "Server Hello, Certificate", "·······AP···")
+        yield sent(time, 1, kind, greeted[1], "Server Hello, Certificate", _DATA)
     elif kind == "http":
         greeted = [146 + len(name), 0]
-        yield time, packet(time, ends, kind, 54 + greeted[0], f"GET / HTTP/1.1 (Host: {name})", "·······AP···")
+        yield sent(time, 0, kind, greeted[0], f"GET / HTTP/1.1 (Host: {name})", _DATA)
     says = _SAYS.get(kind, "[PSH, ACK]")
-    for end, size in zip((ends, back), volume, strict=True):
+    for way, size in enumerate(volume):
+        shown = 0
         for length in _pieces(size, _OFFLOADED):
             # Pauses of a conversation are of every order of magnitude.
             time += min(20_000_000, int(rng.lognormvariate(11.5, 2.2)))
-            yield time, packet(time, end, kind, length + 54, f"{says} Len={length}", "·······AP···")
+            yield sent(time, way, kind, length, f"{says} Len={length}", _DATA)
+            shown += length
+        # The capture is cut, the numbers go on.
+        upcoming[way] = (upcoming[way] + size - shown) % (1 << 32)
     time += rng.randrange(1_000, 3_000_000)
     seq, ack = (1 + early + size for early, size in zip(greeted, volume, strict=True))
     last = f"{source_port} → {port} [FIN, ACK] Seq={seq} Ack={ack} Win=64128 Len=0"
-    yield time, packet(time, ends, "tcp", 54, last, "·······A···F")
+    yield sent(time, 0, "tcp", 0, last, "·······A···F")
 
 
 def _pieces(size: int, most: int) -> Iterator[int]:

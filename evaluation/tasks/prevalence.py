@@ -76,7 +76,7 @@ META = TaskMeta(
     | COPIES,
     minutes=3,
     caps={
-        "size": 1_000,
+        "size": 500,
         "fit_events": 10_000,
         "logbert_steps": 150,
         "epochs": 5,
@@ -128,19 +128,25 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     sets = list(_sets(case, copies, data, seed, config))
     train = thinned(case.train, config.train_percent, seed)
     vectors = event_vectors(contestant, data, case)
+    needed = np.unique(np.concatenate([drawn.rows for drawn in sets]))
     able: list[tuple[Scored, _Alerts]] = []
     for name in config.heads:
         if name == LOGBERT or (name in LAYERED and contestant.layered is None):
             continue
         if name in _CLASSIFIERS:
-            scored, one = _classifier(name, case, train, vectors, data, contestant, seed, config)
+            scored, one = _classifier(name, case, needed, train, vectors, data, contestant, seed, config)
         else:
             scored, one = _unsupervised(judge(name, case, vectors, data, contestant, seed, config), name, case, config)
         yield from _measured(one, case, sets, seed, config)
         if not transductive(name):
             able.append((scored, one))
     if able:
-        place, why = best_of([scored for scored, _ in able], case.validation.labels)
+        # Who trains layers has seen the scores of these alone.
+        few = _fewer(case.validation, config.sequences, seed)
+        same = [
+            one if len(one.validation) == len(few) else replace(one, validation=one.validation[few]) for one, _ in able
+        ]
+        place, why = best_of(same, case.validation.labels[few])
         leading = able[place][1]
         yield from _measured(replace(leading, condition="", note=noted(why, leading.note)), case, sets, seed, config)
     key = kept_by(("prevalence", config.model_dump_json()), data, seed, config.resamples)
@@ -150,6 +156,7 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
 def _classifier(
     name: str,
     case: Case,
+    needed: Rows,
     train: Sequences,
     vectors: Any,
     data: Data,
@@ -158,12 +165,13 @@ def _classifier(
     config: PrevalenceOptions,
 ) -> tuple[Scored, _Alerts]:
     limits, validation = _limits(config), case.validation
-    judged = {"validation": validation, "test": case.test}
-    if name == WHOLE:
-        # Every layer of the encoder is passed both ways in each epoch.
-        train, validation = (_fewer(part, config.sequences, seed) for part in (train, validation))
+    if name in LAYERED:
+        # Layers of the encoder are passed both ways in each epoch.
+        train, validation = (part.take(_fewer(part, config.sequences, seed)) for part in (train, validation))
+    judged = {"validation": validation, "test": case.test.take(needed)}
     scores = trained(name, train, validation, judged, data, contestant, vectors, seed, limits)
-    alerts = scores["test"] > (0.0 if name == LOGISTIC else 0.5)
+    alerts = np.zeros(len(case.test), dtype=bool)
+    alerts[needed] = scores["test"] > (0.0 if name == LOGISTIC else 0.5)
     note = f"trained on {int(train.labels.sum())} attacks among {len(train)}"
     if name == WHOLE and config.tokens is not None:
         note = noted(note, f"of a sequence {config.tokens} tokens at most")
@@ -171,15 +179,15 @@ def _classifier(
     return Scored(name, scores["validation"], scores["test"]), _Alerts(name, alerts, note)
 
 
-def _fewer(part: Sequences, most: int | None, seed: int) -> Sequences:
-    """At most so many sequences, with the part's share of attacks; two of them stay if there are as many."""
+def _fewer(part: Sequences, most: int | None, seed: int) -> Rows:
+    """Numbers of at most so many sequences, with the part's share of attacks; two of them stay if there are as many."""
     if most is None or len(part) <= most:
-        return part
+        return np.arange(len(part))
     attacks = np.flatnonzero(part.labels > 0)
     rng = np.random.default_rng(seed)
     wanted = min(len(attacks), max(2, round(most * len(attacks) / len(part))))
     kept = (rng.permutation(attacks)[:wanted], rng.permutation(np.flatnonzero(part.labels == 0))[: most - wanted])
-    return part.take(np.sort(np.concatenate(kept)))
+    return np.sort(np.concatenate(kept))
 
 
 def _limits(config: PrevalenceOptions) -> Limits:

@@ -102,7 +102,7 @@ def _addresses(row: dict[str, Any], text: str) -> list[str]:
     if file == "firewall.log":
         return re.findall(r"(?:SRC|DST)=(\S*)", text)
     if file == "packets.json":
-        return list(json.loads(text)["layers"]["ip"].values())
+        return [json.loads(text)["layers"]["ip"][f"ip_ip_{end}"] for end in ("src", "dst")]
     if file == "dns.log":
         one = json.loads(text)
         answers = one.get("answers") or [] if one["qtype_name"] == "A" else []
@@ -205,6 +205,10 @@ def test_the_last_packet_counts_all_bytes(port: int, greeted: tuple[int, int]) -
         lines = [line for _, line in conversation(stream(1), 0, ends, "a.test", volume, "tcp")]
         seq, ack = map(int, re.search(r"FIN, ACK\] Seq=(\d+) Ack=(\d+)", lines[-1]).groups())
         assert (seq - 1, ack - 1) == tuple(sum(one) for one in zip(greeted, volume, strict=True))
+        first, answer, last = (json.loads(lines[at].replace(NUMBER, "1"))["layers"]["tcp"] for at in (0, 1, -1))
+        for name, begin, count in (("seq", first, seq), ("ack", answer, ack)):
+            raw = int(last[f"tcp_tcp_{name}_raw"]) - int(begin["tcp_tcp_seq_raw"])
+            assert raw % (1 << 32) == count and first["tcp_tcp_ack_raw"] == "0"
 
 
 def test_a_client_asks_again_only_when_the_answer_is_old(found: list[tuple[dict[str, Any], str]]) -> None:
