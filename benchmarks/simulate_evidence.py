@@ -244,12 +244,12 @@ def _cloud(text: str, _: str) -> tuple[str, Fields]:
         by = record["initiatedBy"]["user"]
         return "entra.audit", {"activity": record["activityDisplayName"], "who": _person(by["userPrincipalName"]),
                                "from": by["ipAddress"], "group": record["category"]}  # fmt: skip
-    status, device, place = (record.get(name) or {} for name in ("status", "deviceDetail", "location"))
+    status, device = (record.get(name) or {} for name in ("status", "deviceDetail"))
     return "entra.signin", {
         "who": _person(record["userPrincipalName"]), "from": record["ipAddress"],
         "application": record["appDisplayName"], "device": device.get("displayName", ""),
         "code": str(status.get("errorCode", "")), "mfa": status.get("additionalDetails", ""),
-        "city": place.get("city", ""), "protocol": record["authenticationProtocol"],
+        "protocol": record["authenticationProtocol"],
     }  # fmt: skip
 
 

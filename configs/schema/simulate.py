@@ -17,7 +17,7 @@ USUAL_ATTACKS, USUAL_PREVALENCE = 70, 0.08
 class SimulateConfig(Config):
     """Telemetry of a company, with labelled attacks. The same configuration gives the same bytes."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
     """Seed of everything that varies."""
 
     events: int = Field(default=20_000, ge=EVENTS_PER_ATTACK, le=5_000_000)
@@ -55,7 +55,7 @@ class SimulateConfig(Config):
 class SessionsConfig(Config):
     """Sessions of a company's users, each with every source of its minutes. The same configuration, the same bytes."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
     """Seed of everything that varies, the company included."""
 
     sessions: int = Field(default=870, ge=1, le=100_000)

@@ -57,6 +57,8 @@ def simulate_command(
         "holdout_techniques": holdout_techniques or None,
     }  # fmt: skip
     document = _read(config, read_yaml)
+    if attacks is not None and prevalence is not None:
+        raise UserError("--attack and --prevalence say the same thing twice", fix="Give one of them.")
     if attacks is not None:
         document.pop("prevalence", None)
     document |= {name: value for name, value in options.items() if value is not None}

@@ -67,6 +67,18 @@ _SECURITY = {
     5447: ("A Windows Filtering Platform filter has been changed.", 13573, "Other Policy Change Events"),
     6416: ("A new external device was recognized by the system.", 13316, "Plug and Play Events"),
 }  # fmt: skip
+_SYSMON_CHANNEL = "Microsoft-Windows-Sysmon/Operational"
+_VERSIONS = {
+    **{(_SYSMON_CHANNEL, number): version for version, numbers in
+       {1: (17, 18), 2: (8, 11, 12, 13, 14, 15), 3: (5, 7, 10, 19, 20), 4: (2, 6), 5: (1, 3, 22, 23, 25, 26)}.items()
+       for number in numbers},
+    **{("Security", number): version for version, numbers in
+       {1: (4656, 4663, 4769, 5140, 5156, 6416), 2: (4624, 4688)}.items() for number in numbers},
+    ("Microsoft-Windows-PowerShell/Operational", 4103): 1,
+    ("Microsoft-Windows-PowerShell/Operational", 4104): 1,
+}  # fmt: skip
+"""Versions of the events' layouts that are not 0."""
+_TASKS = {4103: 106, 4104: 2}
 _OF_HEADER = 6
 """The first fields of an event are its header: `windows.windows_event`."""
 
@@ -83,10 +95,10 @@ def collected(event: Fields) -> Fields:
         "Severity": "INFO",
         "SeverityValue": 2,
         "Keywords": _KEYWORDS.get(channel, _ANY_KEYWORDS),
-        "Version": 1 + number % 5,
+        "Version": _VERSIONS.get((channel, number), 0),
         "Opcode": "Info",
         "OpcodeValue": 0,
-        "Task": number,
+        "Task": number if provider == "Microsoft-Windows-Sysmon" else _TASKS.get(number, 0),
         "ExecutionProcessID": 4 * (500 + zlib.crc32(event["Hostname"].encode()) % 500),
         "ThreadID": 4 * (200 + draw % 1500),
         "SourceModuleName": "eventlog",
@@ -105,7 +117,9 @@ def collected(event: Fields) -> Fields:
         found["EventType"] = event.get("EventType", "INFO")
         found["Message"] = "\r\n".join([f"{title}:", *(f"{name}: {value}" for name, value in own)])
         return found
-    title, task, category = _SECURITY.get(number, (provider, number, "None"))
+    title, task, category = _SECURITY.get(number, (provider, found["Task"], "None"))
+    if event.get("ObjectType") == "Key" and category == "File System":
+        task, category = 12801, "Registry"
     success = "Status" not in event or event["Status"] == "0x0"
     kind = ("AUDIT_SUCCESS" if success else "AUDIT_FAILURE") if channel == "Security" else "INFO"
     found |= {"Task": task, "Category": category, "EventType": kind}

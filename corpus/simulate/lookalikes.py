@@ -41,6 +41,8 @@ _TOLD = 1.1
 """A connection whose most bytes are so many times its least can be told by its size."""
 _OTHERS = {"browser": ("teams", "outlook")}
 """What else connects from a workstation all day, by what does in attacks."""
+_BY_SYSTEM = frozenset({"services", "svchost", "wmiprvse", "taskhost", "lsass", "system"})
+"""Processes of the system that start others: what they start, nobody else does."""
 _COMMAND = "COMMAND="
 """In lines of sudo, before what may be replaced: who runs it is in the lines around it too. Other lines of logons are
 the same whoever comes, and have an order."""
@@ -245,9 +247,20 @@ class _Maker:
 
         children = [one for one in parent.acts if one.event.event == "process"] if parent else []
         close = max(_CLOSE, size // 6)
-        able = [one for one in children if distance(one) <= (0, close)] or self._known.like(event)
+        able = [one for one in children if distance(one) <= (0, close)] or self._startable(event)
         fewest = min(distance(one)[0] for one in able)
         return self._nearest([(distance(one)[1], one) for one in able if distance(one)[0] == fewest])
+
+    def _startable(self, event: ProcessEvent) -> list[_Honest]:
+        """Honest programs that are started by the same process of the system, or by programs, with the same rights."""
+        way = _way(event)
+        honest = [(one, one.event) for one in self._known.like(event) if isinstance(one.event, ProcessEvent)]
+        # Who works under another name has no program in the user's folder.
+        honest = [(one, its) for one, its in honest if event.user == "{user}" or "{user}" not in its.image]
+        for wanted in (way, ("", way[1]), ("", False)):
+            if found := [one for one, its in honest if _way(its) == wanted]:
+                return found
+        return [one for one, _ in honest]
 
     def _act(self, event: AnyEvent, running: Mapping[str, _Honest]) -> _Honest | None:
         """An event of the same kind and about the same length, of the same program where that leaves one."""
@@ -292,6 +305,11 @@ class _Maker:
         if event.event in ("auth", "web", "network"):
             names = {name for text in texts_of(dict(document)) for name in PLACEHOLDER.findall(text)}
             self.values |= {name: texts for name, texts in self._scenario.values.items() if name in names}
+
+
+def _way(event: ProcessEvent) -> tuple[str, bool]:
+    """Which process of the system starts a program, "" for another program, and whether as the system."""
+    return event.parent if event.parent in _BY_SYSTEM else "", event.integrity == "System"
 
 
 def _named(event: AnyEvent) -> list[str]:

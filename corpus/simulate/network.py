@@ -166,16 +166,17 @@ def _pieces(size: int, most: int) -> Iterator[int]:
 
 def firewall_line(rng: random.Random, time: int, ends: tuple[str, str, int, int], *, out: bool, blocked: bool,
                   protocol: str) -> str:  # fmt: skip
-    """A line of iptables' LOG target at the border."""
+    """A line of iptables' LOG target at the border, one router from whoever is inside."""
     source, to, source_port, port = ends
     verdict = "DROP" if blocked else "ACCEPT"
     way = "IN=eth1 OUT=eth0" if out else "IN=eth0 OUT=eth1"
-    ports = f" SPT={source_port} DPT={port}" if protocol != "icmp" else " TYPE=8 CODE=0"
-    tail = " WINDOW=64240 RES=0x00 SYN URGP=0" if protocol == "tcp" else ""
+    number = rng.randrange(65536)
+    ports = f" SPT={source_port} DPT={port}" if protocol != "icmp" else f" TYPE=8 CODE=0 ID={number >> 4} SEQ=1"
+    tail = {"tcp": " WINDOW=64240 RES=0x00 SYN URGP=0", "udp": " LEN=40"}.get(protocol, "")
     return (
         f"{syslog_time(time)} fw01 kernel: [{time // 1_000_000 % 10_000_000}.{time % 1_000_000:06d}] FW-{verdict} "
-        f"{way} SRC={source} DST={to} LEN=60 TOS=0x00 PREC=0x00 TTL={rng.choice((63, 127))} "
-        f"ID={rng.randrange(65536)} DF PROTO={protocol.upper()}{ports}{tail}"
+        f"{way} SRC={source} DST={to} LEN=60 TOS=0x00 PREC=0x00 TTL={_hops(source) - out} "
+        f"ID={number} DF PROTO={protocol.upper()}{ports}{tail}"
     )
 
 

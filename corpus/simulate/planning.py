@@ -53,10 +53,11 @@ def plan(config: SessionsConfig, world: World, scenarios: Sequence[Scenario]) ->
     """All sessions in order of time. What an attack is does not depend on the user, the time or the length.
 
     Scenarios take turns within each split, so that each split has all of them as far as its number of attacks allows;
-    those that begin with a held-out technique take place in the split `test` only.
+    those that begin with a held-out technique take place in the split `test` only, which begins with what holds one.
 
     Raises:
-        UserError: no scenario is left for an attack outside of the split `test`.
+        UserError: no scenario is left for an attack outside of the split `test`, or there are too few attacks in it for
+            all techniques that are held out.
     """
     rng = stream(config.seed, "sessions")
     drawn = sorted(_window(rng, config) for _ in range(config.sessions))
@@ -97,21 +98,44 @@ def _attacks(
     rng: Random, config: SessionsConfig, tests: set[int], scenarios: Sequence[Scenario], starts: Sequence[int]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """The scenario of each session with an attack; and one for each session, whose size it has room for."""
-    chosen = rng.sample(range(config.sessions), config.attack_sessions)
     order = [one.name for one in scenarios]
     rng.shuffle(order)
+    cover = _cover(scenarios, order, config.holdout_techniques)
+    inside, outside = sorted(tests), sorted(set(range(config.sessions)) - tests)
+    count = max(round(config.test_share * config.attack_sessions), len(cover), config.attack_sessions - len(outside))
+    count = min(count, config.attack_sessions, len(inside))
+    if count < len(cover):
+        raise UserError("too few attacks in the split test for all held-out techniques", f"{count} of {len(cover)}",
+                        "Take more sessions or attacks, a larger test_share, or hold out fewer.")  # fmt: skip
+    chosen = [*rng.sample(inside, count), *rng.sample(outside, config.attack_sessions - count)]
     begins = {one.name: one.steps[0].technique for one in scenarios}
     open_ = [name for name in order if not any(is_held(one, config.holdout_techniques) for one in begins[name])]
     if not open_ and any(number not in tests for number in chosen):
         raise UserError("every scenario begins with a held-out technique", ", ".join(order),
                         "Hold out others, or take more scenarios.")  # fmt: skip
     # First one split, then the other, without beginning anew: few attacks still have as many scenarios as can be.
-    attacks = _in_turn(sorted(chosen, key=lambda number: number in tests), tests, order, open_)
+    numbers = sorted(chosen, key=lambda number: (number in tests, number))
+    attacks = dict(zip([number for number in numbers if number in tests], cover, strict=False))
+    attacks |= _in_turn([number for number in numbers if number not in attacks], tests, order, open_)
     others = [number for number in range(config.sessions) if number not in attacks]
     working = {one.name for one in scenarios if one.clock == "work"}
     found = [attacks, _in_turn(others, tests, order, open_ or order)]
     attacks, like = (_at_work(config.seed, one, tests, working, starts) for one in found)
     return attacks, attacks | like
+
+
+def _cover(scenarios: Sequence[Scenario], order: Sequence[str], held: Sequence[str]) -> list[str]:
+    """Few scenarios that together hold all held-out techniques: each time the one with the most that are missing."""
+    shown = {one.name: {name for step in one.steps for name in step.technique} for one in scenarios}
+    holds = {name: {one for one in held if any(is_held(its, (one,)) for its in shown[name])} for name in order}
+    missing, found = set(held), list[str]()
+    while missing:
+        best = max(order, key=lambda name: len(holds[name] & missing))
+        if not holds[best] & missing:
+            break
+        found.append(best)
+        missing -= holds[best]
+    return found
 
 
 def _in_turn(numbers: Iterable[int], tests: set[int], order: Sequence[str], open_: Sequence[str]) -> dict[int, str]:

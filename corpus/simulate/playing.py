@@ -30,11 +30,13 @@ from logfm.corpus.simulate.templates import (
     LogEvent,
     LogonEvent,
     NetworkEvent,
+    OnlyWide,
     ProcessEvent,
     RegistryEvent,
     TrafficEvent,
     WebEvent,
     WindowsEvent,
+    tactic_of,
 )
 from logfm.corpus.simulate.tempo import Clock
 from logfm.corpus.simulate.values import Cast
@@ -45,6 +47,11 @@ _SAID = {"NXDOMAIN": " No such name", "SERVFAIL": " Server failure", "REFUSED": 
 _QUICK = 5.0
 """Waits up to this many seconds take their time whatever the pace."""
 _CALLER = re.compile(r"^(?:Accepted|Failed|Connection closed|Did not).*? (?:from )?(\d+\.\d+\.\d+\.\d+) port (\d+)")
+
+
+def _narrowed(step: Truth, techniques: tuple[str, ...]) -> Truth:
+    """The truth of an event that shows some of its step's techniques."""
+    return replace(step, techniques=techniques, tactic=tactic_of(techniques, step.tactic or ""))
 
 
 class Player:
@@ -75,9 +82,11 @@ class Player:
         """Play templates one after the other."""
         step = self.truth
         for event in events:
+            if isinstance(event, OnlyWide) and not self.wide:
+                continue
             if event.chance < 1 and self.rng.random() >= event.chance:
                 continue
-            self.truth = replace(step, techniques=event.technique) if event.technique else step
+            self.truth = _narrowed(step, event.technique) if event.technique else step
             for _ in range(self.rng.randint(*event.repeat)):
                 pace = self.pace if event.after[1] > _QUICK else 1.0
                 self.wait(int(self.rng.uniform(*event.after) * pace * SECOND))

@@ -169,8 +169,9 @@ def _play_attack(
     player = Player(world, rng, players, begin, wide=True, pace=min(1.0, pace), clock=clock)
     done: set[str] = set()
     held = config.holdout_techniques if session.split == "train" else ()
+    sure = _needed(scenario, config.holdout_techniques) if session.split == "test" else frozenset()
     for step in scenario.steps:
-        left_out = step.chance < 1 and rng.random() >= step.chance
+        left_out = step.chance < 1 and rng.random() >= step.chance and step.name not in sure
         if left_out or not done.issuperset(step.needs) or any(is_held(name, held) for name in step.technique):
             continue
         if done:
@@ -180,3 +181,12 @@ def _play_attack(
         player.play(rng.choice(step.variants))
     player.finish()
     return player.records, player.time
+
+
+def _needed(scenario: Scenario, techniques: Sequence[str]) -> frozenset[str]:
+    """The names of the steps with one of these techniques, and of those that they need."""
+    found = set[str]()
+    for step in reversed(scenario.steps):
+        if step.name in found or any(is_held(name, techniques) for name in step.technique):
+            found |= {step.name, *step.needs}
+    return frozenset(found)

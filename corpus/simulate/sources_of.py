@@ -16,6 +16,8 @@ from logfm.corpus.simulate.world import address_of
 from logfm.errors import UserError
 
 FOLDER = Path(__file__).parent / "sources"
+_CITIES = (("Hamburg", "DE"), ("Berlin", "DE"), ("Madrid", "ES"), ("Lyon", "FR"), ("Utrecht", "NL"), ("Leeds", "GB"))
+"""Where addresses are said to be; the first is the company's."""
 NUMBER = "\0"
 """Stands in a line for its running number in the file (frames, audit serials)."""
 
@@ -121,20 +123,20 @@ def check_record(name: str, data: Mapping[str, str]) -> None:
 def render(name: str, data: Mapping[str, str], cast: Cast, time: int) -> Rendered:
     """A record at a time (microseconds since 1970); `data` holds filled texts."""
     file, spec = record_specs()[name]
-    own = _times(time) | {key: cast.fill(text) for key, text in spec.defaults.items()} | dict(data)
-    for key in list(data):
-        words = data[key].split(" ")
-        own[f"{key}_argc"] = str(len(words))
-        own[f"{key}_argv"] = " ".join(f"a{n}={_audit_text(word)}" for n, word in enumerate(words))
-        own[f"{key}_name"] = data[key].rsplit("/", 1)[-1]
-        if key == "saddr":
-            address, _, port = data[key].partition(":")
-            own[f"{key}_inet"] = f"{int(port or 443):04X}" + "".join(f"{int(part):02X}" for part in address.split("."))
-        own[f"{key}_hex"] = "\0".join(words).encode().hex().upper()
+    own = _times(time)
+    for key, text in data.items():
+        own |= _derived(key, text)
+    for key, text in spec.defaults.items():
+        if key not in data:
+            own |= _derived(key, _fill(text, own, cast))
+    if "from" in own:
+        home = own["from"] == cast.get("egress")
+        number = 0 if home else int.from_bytes(blake2b(own["from"].encode(), digest_size=2).digest(), "big")
+        own["from_city"], own["from_country"] = _CITIES[number % len(_CITIES)]
     if "who" in own:
         own["who_id"] = blake2b(f"{own['who']}/{cast.world.seed}".encode(), digest_size=8).hexdigest().upper()
     for key, pick in spec.picks.items():
-        own[key] = pick.cases.get(own[pick.of], pick.otherwise)
+        own[key] = _fill(pick.cases.get(own[pick.of], pick.otherwise), own, cast)
     for key, text in spec.values.items():
         filled = _fill(text.removeprefix("@"), own, cast)
         own[key] = address_of(cast.world, filled) if text[:1] == "@" else filled
@@ -143,6 +145,23 @@ def render(name: str, data: Mapping[str, str], cast: Cast, time: int) -> Rendere
     if spec.fields:
         return Rendered(file, [orjson.dumps(_object(spec.fields, own, cast)).decode()], flow)
     return Rendered(file, [_fill(line, own, cast) for line in spec.lines], flow)
+
+
+def _derived(key: str, text: str) -> dict[str, str]:
+    """What is given, and what records say of it besides: its words, the name of its file, the program of a command."""
+    words = text.split(" ")
+    found = {
+        key: text,
+        f"{key}_argc": str(len(words)),
+        f"{key}_argv": " ".join(f"a{n}={_audit_text(word)}" for n, word in enumerate(words)),
+        f"{key}_name": text.rsplit("/", 1)[-1],
+        f"{key}_program": words[0] if words[0].startswith("/") else f"/usr/bin/{words[0]}",
+        f"{key}_hex": "\0".join(words).encode().hex().upper(),
+    }
+    if key == "saddr":
+        address, _, port = text.partition(":")
+        found[f"{key}_inet"] = f"{int(port or 443):04X}" + "".join(f"{int(part):02X}" for part in address.split("."))
+    return found
 
 
 def _times(time: int) -> dict[str, str]:

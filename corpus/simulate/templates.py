@@ -229,6 +229,8 @@ AnyEvent = Annotated[
     | WebEvent | DnsEvent | BrowseEvent | FocusEvent | TrafficEvent | LogEvent,
     Field(discriminator="event"),
 ]  # fmt: skip
+OnlyWide = (BrowseEvent, FocusEvent, TrafficEvent, LogEvent)
+"""Events that only sources of `--sessions` show."""
 
 
 class _Behaviour(Template):
@@ -346,6 +348,18 @@ class _Routines(Template):
 BehaviourT = TypeVar("BehaviourT", bound=Template)
 
 
+def tactic_of(techniques: Sequence[str], usual: str) -> str:
+    """The tactic of what has these techniques: the usual one if it serves it, else the first that one of them has."""
+    served = [tactic for name in techniques for tactic in _tactics().get(name, ())]
+    return usual if usual in served or not served else served[0]
+
+
+@cache
+def _tactics() -> dict[str, tuple[str, ...]]:
+    known = yaml.safe_load((HERE / "attack.yaml").read_text(encoding="utf-8"))
+    return {name: tuple(one["tactics"]) for name, one in known.items()}
+
+
 def load_scenarios(
     names: Sequence[str] | None = None, folder: Path = HERE / "scenarios", *, wide: bool = False
 ) -> list[Scenario]:
@@ -359,7 +373,8 @@ def load_scenarios(
         known |= {scenario.name: scenario for scenario in _scenarios(folder / "wide")}
     for name in names or ():
         if name not in known:
-            raise UserError("unknown scenario", name, f"Known: {', '.join(known)}.")
+            more = "" if wide else " The others need --sessions."
+            raise UserError("unknown scenario", name, f"Known: {', '.join(known)}.{more}")
     return [known[name] for name in (names or known)]
 
 

@@ -23,6 +23,10 @@ NTLM = {
 """What a logon shows that was by NTLM."""
 _TRACES = 6
 _SECURITY = ("Security", "Microsoft-Windows-Security-Auditing")
+_DOWNLOADED = "\\SoftwareDistribution\\"
+"""In the paths of installers that Windows has fetched for others."""
+_OF_SERVICES = {pools.SYSTEM_PROCESSES[name] for name in ("services", "wmiprvse", "taskhost")}
+"""What these start for a user runs in the session of services, which has no screen."""
 
 
 def account(world: World, user: str) -> tuple[str, str, str]:
@@ -78,7 +82,9 @@ def sysmon(world: World, time: int, number: int, process: Process, fields: Field
 def started(world: World, time: int, process: Process, parent: Process) -> Fields:
     """Sysmon 1: a process starts."""
     file = basename(process.image)
-    what, company = pools.PROGRAMS.get(file.lower(), (file.rsplit(".", 1)[0], "Microsoft Corporation"))
+    name = file.rsplit(".", 1)[0]
+    maker = f"{name.partition('-')[0].title()} Inc." if _DOWNLOADED in process.image else "Microsoft Corporation"
+    what, company = pools.PROGRAMS.get(file.lower(), (name, maker))
     place = dirname(process.image) if process.user == "SYSTEM" else f"C:\\Users\\{process.user}"
     return sysmon(world, time, 1, process, {
         "FileVersion": version_of(process.image),
@@ -90,7 +96,7 @@ def started(world: World, time: int, process: Process, parent: Process) -> Field
         "CurrentDirectory": f"{place}\\",
         "LogonGuid": f"{{{process.guid[1:9]}-{_md5(process.logon_id)[:4].lower()}-5f91-b6c0-9c0000000000}}",
         "LogonId": process.logon_id,
-        "TerminalSessionId": "0" if process.user == "SYSTEM" else "1",
+        "TerminalSessionId": "0" if process.user == "SYSTEM" or parent.image in _OF_SERVICES else "1",
         "IntegrityLevel": process.integrity,
         "Hashes": hashes(process.image),
         "ParentProcessGuid": parent.guid,
@@ -269,13 +275,13 @@ def ticket(world: World, rng: random.Random, time: int, user: str, host: str, ad
 @lru_cache(4096)
 def hashes(path: str) -> str:
     """The hashes that Sysmon shows of an image: invented, the same for the same path."""
-    digest = hashlib.blake2b(path.encode(), digest_size=48).hexdigest().upper()
+    digest = hashlib.blake2b(path.encode(), digest_size=52).hexdigest().upper()
     return f"SHA1={digest[:40]},MD5={_md5(path)},SHA256={digest[-64:]},IMPHASH={_md5(path[::-1])}"
 
 
 def version_of(image: str) -> str:
     """The version that a program shows: Windows' own for its programs, an invented one for others."""
-    if "\\Windows\\" in image:
+    if "\\Windows\\" in image and _DOWNLOADED not in image:
         return "10.0.19041.5438 (WinBuild.160101.0800)"
     digest = _md5(basename(image).lower())
     return f"{int(digest[0], 16) + 1}.{int(digest[1], 16)}.{int(digest[2:4], 16)}.{int(digest[4:6], 16)}"

@@ -89,8 +89,8 @@ def test_some_steps_are_found_by_all_sources_and_by_no_kind_alone(
         steps = {key: modules["shortcuts"]._steps(session, sources) for key, session in made.items()}
         shares[view] = modules["shortcuts"]._found(made, steps, sources)
     everything = shares.pop("all three")
-    for name in ("ransomware.read_admin_mail", "ransomware.make_key_of_admin", "cloud_theft.open_tainted",
-                 "cloud_theft.taint_template", "cloud_theft.work_on_server"):  # fmt: skip
+    for name in ("ransomware.read_admin_mail", "ransomware.make_key_of_admin",
+                 "ransomware.delete_copies_in_cloud", "cloud_theft.work_on_server"):  # fmt: skip
         assert everything[name] >= 0.5 > max(share[name] for share in shares.values()), name
 
 

@@ -18,7 +18,7 @@ from logfm.corpus import Corpus, build
 from logfm.corpus.events import Event
 from logfm.corpus.read import read_events
 from logfm.corpus.simulate import load_scenarios, running, simulate_sessions
-from logfm.corpus.simulate.planning import plan, usual
+from logfm.corpus.simulate.planning import is_held, plan, usual
 from logfm.corpus.simulate.scheduling import busy
 from logfm.corpus.simulate.sessions_run import source_of
 from logfm.corpus.simulate.sources_of import check_record, record_specs
@@ -183,6 +183,21 @@ def test_held_out_techniques_and_their_users_are_only_in_the_test_split(tmp_path
     assert not {"T1041", "T1087.002"} & found["train"]
     users = {split: {row["user"] for row in rows if row["split"] == split} for split in found}
     assert users["train"] and users["test"] and not users["train"] & users["test"]
+
+
+def test_what_is_held_out_occurs_in_the_test_split_however_few_attacks_there_are(tmp_path: Path) -> None:
+    settings = SMALL | {"sessions": 12, "attacks": 4, "events": 300}
+    for number, held in enumerate((("T1486",), ("T1566.002",), ("T1059", "T1003.006"))):
+        simulate_sessions(SessionsConfig(**settings, holdout_techniques=held), tmp_path / str(number), workers=1)
+        rows = pq.read_table(tmp_path / str(number) / "sessions.parquet").to_pylist()
+        for split, there in (("test", True), ("train", False)):
+            found = {name for row in rows if row["split"] == split for name in row["techniques"]}
+            for technique in held:
+                assert any(is_held(name, (technique,)) for name in found) == there, (split, technique)
+        assert sum(row["label"] == "attack" for row in rows) == 4
+    many = SessionsConfig(**settings, holdout_techniques=("T1486", "T1176.001", "T1572", "T1052.001"))
+    with pytest.raises(UserError, match="too few attacks in the split test for all held-out techniques: 2 of"):
+        simulate_sessions(many, tmp_path / "x")
 
 
 def test_an_attack_session_is_never_benign_because_of_what_is_held_out() -> None:

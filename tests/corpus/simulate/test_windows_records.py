@@ -34,7 +34,7 @@ HEADER = (
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     out = tmp_path_factory.mktemp("windows") / "made"
-    simulate_sessions(SessionsConfig(sessions=8, attacks=4, events=2640, hosts=6), out, workers=1)
+    simulate_sessions(SessionsConfig(sessions=14, attacks=6, events=2640, hosts=6), out, workers=1)
     files = sorted((out / "logs").glob("windows/*/events.json"))
     return [json.loads(line) for file in files for line in Path(file).read_text().splitlines()]
 
