@@ -28,7 +28,7 @@ _OF_COVERS = ("domain", "domain_address", "partner", "cloud_tool", "visitor", "a
 _ALIKE = 0.6
 """The part of the routines that has the shape of an attack's step."""
 _BURSTS = 6
-_NEAR, _WIDTH = 0.5, 0.015
+_NEAR, _WIDTH = 0.75, 0.01
 """The part of the routines that lies in bursts, and a burst's standard deviation as a part of the session."""
 _BY_EVENTS = 0.8
 """The part of an attack's waits that is measured in events of its session."""
