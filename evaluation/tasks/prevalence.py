@@ -79,10 +79,10 @@ META = TaskMeta(
         "size": 500,
         "fit_events": 10_000,
         "logbert_steps": 150,
-        "epochs": 5,
+        "epochs": 3,
         "events": 16,
-        "sequences": 300,
-        "tokens": 128,
+        "sequences": 200,
+        "tokens": 64,
     },
     lead="20 %",
     version=3,
@@ -129,24 +129,24 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     train = thinned(case.train, config.train_percent, seed)
     vectors = event_vectors(contestant, data, case)
     needed = np.unique(np.concatenate([drawn.rows for drawn in sets]))
+    # Layers of the encoder are passed both ways in each epoch: who trains them reads fewer sequences.
+    few = _fewer(case.validation, config.sequences, seed)
+    parts = {LOGISTIC: (train, case.validation)}
+    parts |= dict.fromkeys(LAYERED, (train.take(_fewer(train, config.sequences, seed)), case.validation.take(few)))
     able: list[tuple[Scored, _Alerts]] = []
     for name in config.heads:
         if name == LOGBERT or (name in LAYERED and contestant.layered is None):
             continue
         if name in _CLASSIFIERS:
-            scored, one = _classifier(name, case, needed, train, vectors, data, contestant, seed, config)
+            scored, one = _classifier(name, case, needed, parts[name], vectors, data, contestant, seed, config)
         else:
             scored, one = _unsupervised(judge(name, case, vectors, data, contestant, seed, config), name, case, config)
         yield from _measured(one, case, sets, seed, config)
         if not transductive(name):
-            able.append((scored, one))
+            # Heads that train layers have scores of these sequences alone, and all are chosen by the same.
+            able.append((scored if name in LAYERED else replace(scored, validation=scored.validation[few]), one))
     if able:
-        # Who trains layers has seen the scores of these alone.
-        few = _fewer(case.validation, config.sequences, seed)
-        same = [
-            one if len(one.validation) == len(few) else replace(one, validation=one.validation[few]) for one, _ in able
-        ]
-        place, why = best_of(same, case.validation.labels[few])
+        place, why = best_of([scored for scored, _ in able], case.validation.labels[few])
         leading = able[place][1]
         yield from _measured(replace(leading, condition="", note=noted(why, leading.note)), case, sets, seed, config)
     key = kept_by(("prevalence", config.model_dump_json()), data, seed, config.resamples)
@@ -157,17 +157,14 @@ def _classifier(
     name: str,
     case: Case,
     needed: Rows,
-    train: Sequences,
+    parts: tuple[Sequences, Sequences],
     vectors: Any,
     data: Data,
     contestant: Contestant,
     seed: int,
     config: PrevalenceOptions,
 ) -> tuple[Scored, _Alerts]:
-    limits, validation = _limits(config), case.validation
-    if name in LAYERED:
-        # Layers of the encoder are passed both ways in each epoch.
-        train, validation = (part.take(_fewer(part, config.sequences, seed)) for part in (train, validation))
+    limits, (train, validation) = _limits(config), parts
     judged = {"validation": validation, "test": case.test.take(needed)}
     scores = trained(name, train, validation, judged, data, contestant, vectors, seed, limits)
     alerts = np.zeros(len(case.test), dtype=bool)
