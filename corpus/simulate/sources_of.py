@@ -148,20 +148,24 @@ def render(name: str, data: Mapping[str, str], cast: Cast, time: int) -> Rendere
 
 
 def _derived(key: str, text: str) -> dict[str, str]:
-    """What is given, and what records say of it besides: its words, the name of its file, the program of a command."""
-    words = text.split(" ")
-    found = {
-        key: text,
-        f"{key}_argc": str(len(words)),
-        f"{key}_argv": " ".join(f"a{n}={_audit_text(word)}" for n, word in enumerate(words)),
-        f"{key}_name": text.rsplit("/", 1)[-1],
-        f"{key}_program": words[0] if words[0].startswith("/") else f"/usr/bin/{words[0]}",
-        f"{key}_hex": "\0".join(words).encode().hex().upper(),
-    }
+    """What is given, and what records of the audit daemon say of it besides: a command's words and program, a program's
+    name, an address in bytes."""
+    if key == "command":
+        words = text.split(" ")
+        return {
+            key: text,
+            "command_argc": str(len(words)),
+            "command_argv": " ".join(f"a{n}={_audit_text(word)}" for n, word in enumerate(words)),
+            "command_program": words[0] if words[0].startswith("/") else f"/usr/bin/{words[0]}",
+            "command_hex": "\0".join(words).encode().hex().upper(),
+        }
+    if key == "exe":
+        return {key: text, "exe_name": text.rsplit("/", 1)[-1]}
     if key == "saddr":
         address, _, port = text.partition(":")
-        found[f"{key}_inet"] = f"{int(port or 443):04X}" + "".join(f"{int(part):02X}" for part in address.split("."))
-    return found
+        in_bytes = f"{int(port or 443):04X}" + "".join(f"{int(part):02X}" for part in address.split("."))
+        return {key: text, "saddr_inet": in_bytes}
+    return {key: text}
 
 
 def _times(time: int) -> dict[str, str]:

@@ -337,6 +337,7 @@ def test_a_wrong_record_is_refused(name: str, data: dict[str, str], message: str
         ({"sessions": 5, "attacks": 6}, "6 attacks need at least 6 sessions"),
         ({"prevalence": 1.5}, "prevalence"),
         ({"minutes": 0}, "minutes"),
+        ({"seed": 10**20}, "seed"),
         ({"attacks": 0, "holdout_techniques": ["T1041"]}, "holdout_techniques need attacks"),
         ({"test_share": 0, "holdout_techniques": ["T1041"]}, "holdout_techniques need attacks"),
         ({"events": 3}, "events"),
