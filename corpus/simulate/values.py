@@ -158,6 +158,8 @@ IDENTITIES: dict[str, Draw] = {
     "instance": lambda cast: f"mi-0{stream(cast.world.seed, 'instance', cast.get('linux')).getrandbits(64):016x}",
     "account": lambda cast: zipf(cast.rng, pools.ACCOUNTS),
     "helper": lambda cast: cast.rng.choice(pools.HELPERS),
+    # A stream of its own: other draws stay as they are.
+    "helper_id": lambda cast: str(stream(cast.world.seed, "uid", cast.get("helper")).randrange(1010, 1100)),
     "visitor": lambda cast: zipf(cast.rng, cast.world.visitors, 0.6),
     "agent": _agent,
     "browser": lambda cast: cast.world.agents[cast.get("address")],

@@ -170,7 +170,10 @@ def test_no_host_user_or_address_occurs_in_attacks_only(tmp_path: Path) -> None:
 def test_held_out_techniques_and_their_users_are_only_in_the_test_split(tmp_path: Path) -> None:
     settings = SMALL | {"sessions": 12, "attacks": 12, "events": 200, "test_share": 0.5}
     config = SessionsConfig(**settings, holdout_techniques=("T1071.001", "T1003"), scenarios=("phishing_rat",))
-    with pytest.raises(UserError, match="no scenario has the technique: T1003"):
+    with pytest.raises(UserError, match=r"no scenario has the technique: T1003\. Known: T1005, "):
+        simulate_sessions(config, tmp_path / "x")
+    config = SessionsConfig(**settings, holdout_techniques=("T1059.009",), scenarios=("phishing_rat",))
+    with pytest.raises(UserError, match=r"no scenario has the technique: T1059\.009\. Known: T1059\.001\.$"):
         simulate_sessions(config, tmp_path / "x")
     config = SessionsConfig(**settings, holdout_techniques=("T1041", "T1087"), scenarios=("phishing_rat",))
     simulate_sessions(config, tmp_path / "a", workers=1)
@@ -358,6 +361,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert document["events"] == pq.read_metadata(tmp_path / "a/truth.parquet").num_rows
     result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "b"), "--minutes", "5"])
     assert isinstance(result.exception, UserError) and "only for sessions: minutes" in str(result.exception)
+    result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "b"), *options, "--prevalence", "0.5"])
+    assert isinstance(result.exception, UserError) and "say the same thing twice" in str(result.exception)
     (tmp_path / "c").mkdir()
     (tmp_path / "c/file").write_text("mine")
     result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "c"), *options])
