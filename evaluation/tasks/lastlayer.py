@@ -30,7 +30,7 @@ META = TaskMeta(
     main_score="f1",
     metrics=METRICS | COPIES,
     minutes=2,
-    caps={"epochs": 4, "sequences": 150, "events": 8},
+    caps={"epochs": 3, "sequences": 150, "events": 6},
     version=2,
 )
 OPTIONS = LastlayerOptions

@@ -28,7 +28,7 @@ META = TaskMeta(
     main_score="pr_auc",
     metrics=METRICS | COPIES,
     minutes=5,
-    caps={"epochs": 8, "sequences": 600, "events": 48},
+    caps={"epochs": 6, "sequences": 600, "events": 48},
     version=2,
 )
 OPTIONS = SupervisedOptions
