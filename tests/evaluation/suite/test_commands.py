@@ -10,8 +10,9 @@ from logfm.configs.base import RECIPES, load
 from logfm.configs.schema.suite import DataSpec, SuiteSpec
 from logfm.errors import UserError
 from logfm.evaluation.suite import registry as registries
-from logfm.evaluation.suite.main import compare_folders, evaluate, unmeasured
-from logfm.evaluation.suite.report import figure
+from logfm.evaluation.suite.main import Result, compare_folders, evaluate, unmeasured
+from logfm.evaluation.suite.report import figure, view
+from logfm.evaluation.suite.results import Row
 from tests.evaluation.suite.fakes import Lengths, failing, lines, measuring, meta, registry, spec
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m\u202e'
@@ -149,6 +150,12 @@ def test_metadata_is_strict():
 
 def test_figures_are_readable():
     assert [figure(one) for one in (None, float("nan"), 0.5, 73.0, 12345.6)] == ["–", "–", "0.500", "73.0", "12,346"]
+
+
+def test_a_cell_that_judges_several_parts_of_its_data_took_its_time_once():
+    cell = {"suite": "s", "task": "first", "data": "linux", "encoder": "good", "metric": "score", "seconds": 2.0}
+    rows = [Row(**cell, data_hash="all"), Row(**cell, data_hash="new templates"), Row(**cell | {"seed": 1})]
+    assert view(Result(rows, {}, [], {}, {}, {"data": {}}))["seconds"] == 4.0
 
 
 def test_there_is_no_path_of_a_machine_in_what_ships():
