@@ -71,15 +71,35 @@ def few_clusters_p(value: float, parts: Sequence[tuple[Floats, int]]) -> float:
         return 0.0
     if any(clusters < 2 or not replicates.size for replicates, clusters in counted):
         return 1.0
-    variances = np.array([replicates.var() * clusters / (clusters - 1) for replicates, clusters in counted])
     least = float(2.0 ** (1 - sum(clusters for _, clusters in counted)))
-    if not variances.any():
+    variance, freedom = _welch(counted)
+    if not variance:
         return least
-    freedom = variances.sum() ** 2 / sum(
-        variance**2 / (clusters - 1) for variance, (_, clusters) in zip(variances, counted, strict=True)
-    )
-    spread = np.sqrt(variances.sum()) / len(counted)
+    spread = np.sqrt(variance) / len(counted)
     return max(least, float(2 * require("scipy.stats", "embed").t.sf(abs(value) / spread, freedom)))
+
+
+def effective_clusters(parts: Sequence[tuple[Floats, int]]) -> int:
+    """How many clusters the mean over independent parts, each with its replicates and clusters, is worth: one more than
+    its degrees of freedom (Welch and Satterthwaite). A part of two clusters that varies most leaves two, however many
+    the others have. 0 where nobody counted, 1 where a part says nothing of how it varies.
+    """
+    known = [(replicates[np.isfinite(replicates)], clusters) for replicates, clusters in parts]
+    if not all(clusters for _, clusters in known):
+        return 0
+    if any(clusters < 2 or not replicates.size for replicates, clusters in known):
+        return 1
+    variance, freedom = _welch(known)
+    return max(2, 1 + int(freedom)) if variance else sum(clusters for _, clusters in known)
+
+
+def _welch(parts: Sequence[tuple[Floats, int]]) -> tuple[float, float]:
+    """The variance of the sum over independent parts, and its degrees of freedom (0 where nothing varies)."""
+    variances = np.array([replicates.var() * clusters / (clusters - 1) for replicates, clusters in parts])
+    if not variances.any():
+        return 0.0, 0.0
+    shares = [variance**2 / (clusters - 1) for variance, (_, clusters) in zip(variances, parts, strict=True)]
+    return float(variances.sum()), float(variances.sum() ** 2 / sum(shares))
 
 
 def mean_estimate(values: ArrayLike, clusters: ArrayLike, draws: Draws, confidence: float) -> Estimate:

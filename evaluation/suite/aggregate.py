@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logfm.evaluation.stats import Estimate, Floats, estimate, side_by_side
+from logfm.evaluation.stats import Estimate, Floats, effective_clusters, estimate, side_by_side
 from logfm.evaluation.suite.results import OK, Row
 
 CONFIDENCE = 0.95
@@ -76,8 +76,8 @@ def average(found: Sequence[Score]) -> Estimate:
     parts = [one.estimate.replicates for one in found]
     size = min(part.size for part in parts)
     replicates = side_by_side([part[:size] for part in parts]) if size else np.empty(0)
-    counts = [one.estimate.clusters for one in found]
-    return estimate(value, replicates, CONFIDENCE, sum(counts) if all(counts) else 0)
+    clusters = effective_clusters([(one.estimate.replicates, one.estimate.clusters) for one in found])
+    return estimate(value, replicates, CONFIDENCE, clusters)
 
 
 def _score(key: Key, encoder: str, rows: list[Row]) -> Score:

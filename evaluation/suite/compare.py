@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from logfm.evaluation.stats import Difference, Estimate, few_clusters_p, holm, paired_difference, side_by_side
+from logfm.evaluation.stats import (
+    Difference,
+    Estimate,
+    effective_clusters,
+    few_clusters_p,
+    holm,
+    paired_difference,
+    side_by_side,
+)
 from logfm.evaluation.suite.aggregate import CONFIDENCE, Key, Score, average, pooled
 from logfm.evaluation.suite.results import OK, Row, read
 from logfm.extras import require
@@ -107,7 +115,10 @@ def average_verdicts(
         difference = tested(mine, theirs, confidence)
         parts = [(one.replicates - two.replicates, min(one.clusters, two.clusters)) for one, two in whole]
         p = max(difference.p, few_clusters_p(difference.value, parts))
-        drafts.append(Verdict(key, first, second, replace(difference, p=p), p, None))
+        # What signs could show grows with every cluster; the interval is as wide as the parts that vary most need it.
+        worth = effective_clusters(parts)
+        wide = paired_difference(replace(mine, clusters=worth), replace(theirs, clusters=worth), confidence)
+        drafts.append(Verdict(key, first, second, replace(difference, low=wide.low, high=wide.high, p=p), p, None))
     return _adjusted(drafts, {key: direction}, confidence)
 
 

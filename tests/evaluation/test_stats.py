@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from logfm.evaluation.stats import (
     Estimate,
     cluster_draws,
+    effective_clusters,
     estimate,
     holm,
     mean_estimate,
@@ -125,6 +126,16 @@ def test_few_clusters_show_little() -> None:
         assert paired_difference(better, first, 0.95).p == pytest.approx(least)
     one = mean_estimate(np.ones(5), np.zeros(5, np.int64), cluster_draws(1, 500, seed=1), 0.95)
     assert not one.replicates.size and np.isnan(one.low)
+
+
+def test_a_mean_is_worth_no_more_clusters_than_the_part_that_varies_most() -> None:
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(0, 0.2, 500), rng.normal(0, 0.01, 500)
+    assert effective_clusters([(few, 3), (many, 400)]) == 3
+    assert effective_clusters([(many, 400)] * 2) == 799
+    assert effective_clusters([(np.zeros(5), 3), (np.zeros(5), 4)]) == 7
+    assert effective_clusters([(few, 0), (many, 400)]) == 0
+    assert effective_clusters([(few, 1), (many, 400)]) == 1
 
 
 def test_false_alarms_stay_at_their_rate_with_few_clusters() -> None:
