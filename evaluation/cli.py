@@ -52,9 +52,9 @@ def eval_run(
 
     A run that was stopped goes on where it was: give the same command again.
     """
-    from logfm.errors import LogfmError
+    from logfm.errors import LogfmError, UserError
     from logfm.evaluation.suite.listing import show_run
-    from logfm.evaluation.suite.main import REPORT, evaluate, unmeasured
+    from logfm.evaluation.suite.main import REPORT, evaluate, idle, unmeasured
     from logfm.evaluation.suite.registry import registry
 
     known = registry(data_specs or ())
@@ -64,6 +64,8 @@ def eval_run(
     show_run(result, out, as_json)
     if failed := unmeasured(result):
         raise LogfmError(f"nothing could be measured of {', '.join(failed)}; {out / REPORT} says why")
+    if why := idle(result):
+        raise UserError("nothing was measured", str(out), f"The commonest reason: {why}.")
 
 
 @app.command("compare")

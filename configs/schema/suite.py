@@ -38,7 +38,8 @@ class DataSpec(Config):
     leakage: str
     """What could leak, and what is done about it."""
     apart: bool = False
-    """Its events stand in other data sets, too: it has a board of its own, and no part in a task's mean."""
+    """It has a board of its own, and no part in a task's mean: its events stand in other data sets, too, or it holds so
+    few entities that no mean with it could tell contestants apart."""
     cap: Literal["head", "random", "groups"] = "random"
     """Which events are kept where there are more than wanted: the first, a random draw, or whole groups."""
     most_rows: int | None = Field(None, gt=0)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from logfm.configs.base import parse
 from logfm.configs.schema.anomaly import SplitConfig, UnitConfig
@@ -129,8 +128,16 @@ def _named(unit: UnitConfig, data: Data) -> str:
 
 
 def limited(sequences: Sequences, most: int | None, seed: int) -> Sequences:
-    """At most so many of them, drawn at random; in their order."""
-    if most is None or len(sequences) <= most:
-        return sequences
-    chosen: NDArray[np.int64] = np.sort(np.random.default_rng(seed).choice(len(sequences), most, replace=False))
-    return sequences.take(chosen)
+    """At most so many of them, as `fewer` draws them; in their order."""
+    return sequences if most is None or len(sequences) <= most else sequences.take(fewer(sequences, most, seed))
+
+
+def fewer(part: Sequences, most: int | None, seed: int) -> Rows:
+    """Numbers of at most so many sequences, with the part's share of attacks; two of them stay if there are as many."""
+    if most is None or len(part) <= most:
+        return np.arange(len(part))
+    attacks = np.flatnonzero(part.labels > 0)
+    rng = np.random.default_rng(seed)
+    wanted = min(len(attacks), max(2, round(most * len(attacks) / len(part))))
+    kept = (rng.permutation(attacks)[:wanted], rng.permutation(np.flatnonzero(part.labels == 0))[: most - wanted])
+    return np.sort(np.concatenate(kept))

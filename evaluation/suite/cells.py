@@ -94,7 +94,7 @@ def measure(one: Cell, task: Task, contestant: AnyContestant, data: Data, folder
     except UserError as error:
         # The task says that it cannot score this data: one class only, too few items, a package that is missing.
         return [replace(one.base, status=NOT_APPLICABLE, note=one_line(error))]
-    except Exception as error:  # noqa: BLE001 - tasks and encoders are anyone's; the other cells go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - tasks and encoders are anyone's; the other cells go on
         return [replace(one.base, status=FAILED, note=one_line(error))]
     finally:
         # What the texts of one cell took lies in holes that the next one's don't fit: 9 GB after an hour instead of 2.

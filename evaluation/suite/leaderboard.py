@@ -51,8 +51,8 @@ def leaderboard(
 ) -> list[Board]:
     """A board for each task that has scores, in the tasks' order.
 
-    Data sets named in `apart` hold events of others: they have boards of their own, and no part in a mean, which takes
-    its data sets for independent.
+    Data sets named in `apart` have boards of their own and no part in a mean, which takes its data sets for
+    independent, and is as uncertain as the one of the fewest clusters.
     """
     boards = []
     for name, meta in metas.items():
@@ -88,8 +88,10 @@ def _board(name: str, meta: TaskMeta, units: Mapping[Key, Mapping[str, Score]], 
     verdicts = average_verdicts(key, complete, direction)
     tested = bool(verdicts) and all(one.p is not None for one in verdicts)
     means = {one: average(parts) for one, parts in scores.items()}
-    random = any(row.replicates.size for column in counted.values() for one in column.values() for row in one.rows)
-    # Where chance has a say, the order of values that nobody tested would call ties wins.
+    # Where chance has a say, the order of values that nobody tested would call ties wins. One cluster alone has no
+    # replicates.
+    rows = [row for column in counted.values() for one in column.values() for row in one.rows]
+    random = any(row.replicates.size or row.clusters for row in rows)
     blind = random and not tested and len(complete) > 1
     ranks = {} if blind else _ranks(complete, means, verdicts, direction, tested)
     sign = 1 if direction == "lower" else -1

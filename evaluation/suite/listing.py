@@ -111,11 +111,15 @@ def _boards(boards: Sequence[Board]) -> None:
          f"{one.data_sets} of {len(board.data_sets)}")
         for board in boards for number, one in enumerate(board.standings)
     )  # fmt: skip
-    untested = [board.name for board in boards if not board.tested and len(board.standings) > 1]
+    untested = [board for board in boards if not board.tested and len(board.standings) > 1]
+    by_value = [board.name for board in untested if any(one.rank is not None for one in board.standings)]
+    without = [board.name for board in untested if board.name not in by_value]
     heads = ("task", "main score", "rank", "encoder", "mean", "95 % interval", "data sets")
     _print("Leaderboard (who can't be told apart shares a rank)", heads, lines)
-    if untested:
-        say(f"not tested, so that ranks are the order of the values: {', '.join(untested)}")
+    if by_value:
+        say(f"not tested, so that ranks are the order of the values: {', '.join(by_value)}")
+    if without:
+        say(f"could not be tested, and have no ranks: {', '.join(without)}")
 
 
 def _interval(estimate: Estimate) -> str:

@@ -1,5 +1,6 @@
 """The commands' work: a run with its report, and runs side by side."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,15 @@ def unmeasured(result: Result) -> list[str]:
     measured = {row.encoder for row in result.rows if row.status == OK and row.task != CONTAMINATION}
     failed = {row.encoder for row in result.rows if row.status == FAILED}
     return [name for name in asked if name in failed - measured]
+
+
+def idle(result: Result) -> str | None:
+    """Why nothing at all was measured of the encoders that were asked for: the commonest reason; else None."""
+    own = [row for row in result.rows if row.role == "encoder" and row.task != CONTAMINATION]
+    if any(row.status == OK for row in own):
+        return None
+    reasons = Counter(f"{row.task} on {row.data}: {row.note}" for row in own if row.status != OK)
+    return reasons.most_common(1)[0][0] if reasons else "no task takes these encoders"
 
 
 def opened(folders: Sequence[Path], metric: str | None = None, tasks: Iterable[str] = ()) -> Result:

@@ -26,6 +26,8 @@ from logfm.extras import require
 _TEMPLATES = Path(__file__).parents[1] / "templates_html"
 _COLOURS = 8
 _FILTERS = ("visible", "number", "duration", "score", "signed", "percent")
+_LEARNT = 0.1
+"""Part of a data set's events that an encoder knows by template, from which on the leaderboard says so."""
 _MOST_COMPARISONS = 400
 """Rows of a table of comparisons; the rest is in the output of `logfm eval compare --json`."""
 
@@ -78,6 +80,7 @@ def view(result: Result) -> dict[str, Any]:
         "seconds": _seconds(measured),
         "failures": _failures(result.rows),
         "contamination": _contamination(result.rows),
+        "learnt": _learnt(result),
         "data": _data_sets(result),
     }
 
@@ -217,6 +220,16 @@ def _contamination(rows: Iterable[Row]) -> dict[str, Any] | None:
         "rows": [(name, max(cells[one].count for one in cells if one[0] == name),
                   [cells.get((name, encoder)) for encoder in encoders]) for name in names],
     }  # fmt: skip
+
+
+def _learnt(result: Result) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Encoders with the board's data sets of which they were trained on a good part, the largest part first."""
+    counted = {name for board in result.boards for name in board.data_sets}
+    found: dict[str, dict[str, float]] = {}
+    for row in result.rows:
+        if row.task == CONTAMINATION and row.status == OK and row.data in counted and row.value >= _LEARNT:
+            found.setdefault(row.encoder, {})[row.data] = row.value
+    return [(name, sorted(shares.items(), key=lambda one: -one[1])) for name, shares in found.items()]
 
 
 def _data_sets(result: Result) -> list[tuple[dict[str, Any], int]]:

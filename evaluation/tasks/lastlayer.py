@@ -30,8 +30,8 @@ META = TaskMeta(
     main_score="f1",
     metrics=METRICS | COPIES,
     minutes=2,
-    caps={"epochs": 3, "sequences": 150, "events": 6},
-    version=2,
+    caps={"epochs": 3, "sequences": 120, "events": 16},
+    version=3,
 )
 OPTIONS = LastlayerOptions
 LOGISTIC_MEANS = "logistic regression on mean vectors"

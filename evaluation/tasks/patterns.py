@@ -16,7 +16,7 @@ from logfm.embeddings.held import first_of_equal
 from logfm.embeddings.patterns import isolation, principal
 from logfm.errors import UserError
 from logfm.evaluation.data.copies import Rows, masked
-from logfm.evaluation.stats import Estimate, Floats, estimate, ratio
+from logfm.evaluation.stats import Estimate, Floats, effective_clusters, estimate, ratio
 from logfm.evaluation.suite.task import Contestant, Data, Measurement
 from logfm.evaluation.vectors import Matrix
 from logfm.extras import require
@@ -35,6 +35,7 @@ META = TaskMeta(
     minutes=1,
     caps={"rows": 2000},
     lead=HYBRID,
+    version=2,
 )
 _TOP, _SHARE, _LEAST, _RESAMPLES = 5, 0.02, 5, 500
 
@@ -42,7 +43,8 @@ _TOP, _SHARE, _LEAST, _RESAMPLES = 5, 0.02, 5, 500
 def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any]) -> Iterator[Measurement]:
     """Measure the share of anomalies among the five different texts with the highest scores, mean over the tables.
 
-    A hit is a row with the label 1. `anomalous` is the share of such rows in the tables, and what chance would score.
+    A row is anomalous where most rows of the same text in its source have the label 1. `anomalous` is the share of such
+    texts among the table's different ones, and what chance would score.
     Sources (or entities, as the data set's option `tables` says) with fewer than five anomalies make no table.
 
     Raises:
@@ -50,24 +52,35 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     """
     if data.labels is None:
         raise UserError("pattern detection needs labels", data.spec.name)
-    tables = _tables(data, int(options.get("rows", 2000)), seed)
+    names = _names(data)
+    anomalous = _anomalous(data, names)
+    tables = _tables(data, names, anomalous, int(options.get("rows", 2000)), seed)
     if not tables:
         raise UserError(f"no source has {_LEAST} anomalies among enough other rows", data.spec.name)
     found: dict[str, list[dict[str, Estimate]]] = defaultdict(list)
+    shares: list[float] = []
     for number, rows in enumerate(tables.values()):
-        marks = np.asarray(data.labels)[rows] == 1
+        texts = [data.texts[row] for row in rows]
+        marks = anomalous[rows]
+        shares.append(float(marks[np.unique(np.array(texts, dtype=object), return_index=True)[1]].mean()))
         for name, scores in _scores(contestant, data, rows, seed).items():
-            found[name].append(_judged(scores, marks, [data.texts[row] for row in rows], [seed, number]))
-    shares = [float((np.asarray(data.labels)[rows] == 1).mean()) for rows in tables.values()]
+            found[name].append(_judged(scores, marks, texts, [seed, number]))
     note = f"tables: {', '.join(tables)}"[:300]
     for name, estimates in found.items():
         for metric in estimates[0]:
             value = float(np.mean([one[metric].value for one in estimates]))
             replicates = np.mean([one[metric].replicates for one in estimates], axis=0)
-            clusters = sum(one[metric].clusters for one in estimates)
+            clusters = effective_clusters([(one[metric].replicates, one[metric].clusters) for one in estimates])
             whole = estimate(value, replicates, StatisticsConfig().confidence, clusters)
             yield Measurement.of(metric, whole, len(tables), condition=name, note=note)
     yield Measurement("anomalous", float(np.mean(shares)), count=len(tables), note=note)
+
+
+def _of_texts(marks: NDArray[np.bool_], texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether most rows of a row's text are marked, bool (n,): equal texts can't be told apart, whatever labels say."""
+    _, of = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    marked: NDArray[np.bool_] = np.bincount(of, weights=marks) > np.bincount(of) / 2
+    return marked[of]
 
 
 def _judged(scores: Floats, marks: NDArray[np.bool_], texts: list[str], seed: Sequence[int]) -> dict[str, Estimate]:
@@ -102,17 +115,29 @@ def _average_precision(scores: Floats, marks: NDArray[np.bool_], weights: Floats
     return ratio((positive * precision).sum(axis=1), positive.sum(axis=1))
 
 
-def _tables(data: Data, size: int, seed: int) -> dict[str, Rows]:
-    """Rows of a table a source, in the data set's order."""
+def _names(data: Data) -> NDArray[Any]:
+    """The table that each row belongs to."""
     by = data.groups if data.spec.options.get("tables") == "group" else data.sources
-    names = np.array(by if by is not None else [data.spec.name] * len(data.texts))
-    labels = np.asarray(data.labels)
+    return np.array(by if by is not None else [data.spec.name] * len(data.texts))
+
+
+def _anomalous(data: Data, names: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each row is anomalous, bool (n,)."""
+    found = np.zeros(len(names), dtype=bool)
+    for name in np.unique(names):
+        rows = np.flatnonzero(names == name)
+        found[rows] = _of_texts(np.asarray(data.labels)[rows] == 1, [data.texts[row] for row in rows])
+    return found
+
+
+def _tables(data: Data, names: NDArray[Any], marks: NDArray[np.bool_], size: int, seed: int) -> dict[str, Rows]:
+    """Rows of a table a source, in the data set's order."""
     tables = {}
     for number, name in enumerate(np.unique(names).tolist()):
         rng = np.random.default_rng([seed, number])
-        normal = np.flatnonzero((names == name) & (labels == 0))
+        normal = np.flatnonzero((names == name) & ~marks)
         kinds = np.array(data.classes or [""] * len(names))
-        anomalous = _in_turns(np.flatnonzero((names == name) & (labels == 1)), kinds, rng)
+        anomalous = _in_turns(np.flatnonzero((names == name) & marks), kinds, rng)
         wanted = round(min(size, len(normal) / (1 - _SHARE)) * _SHARE)
         if min(wanted, len(anomalous)) < _LEAST:
             continue

@@ -17,7 +17,7 @@ from logfm.configs.schema.evaluation import StatisticsConfig
 from logfm.configs.schema.suite import TaskMeta
 from logfm.embeddings.detectors import LOGBERT
 from logfm.errors import UserError
-from logfm.evaluation.anomaly.cases import Case, make_case
+from logfm.evaluation.anomaly.cases import Case, fewer, make_case
 from logfm.evaluation.anomaly.heads import Judged, best, event_vectors, judge, transductive
 from logfm.evaluation.anomaly.keeping import kept
 from logfm.evaluation.anomaly.metrics import need_both, thresholds
@@ -130,9 +130,9 @@ def run(contestant: Contestant, data: Data, seed: int, options: Mapping[str, Any
     vectors = event_vectors(contestant, data, case)
     needed = np.unique(np.concatenate([drawn.rows for drawn in sets]))
     # Layers of the encoder are passed both ways in each epoch: who trains them reads fewer sequences.
-    few = _fewer(case.validation, config.sequences, seed)
+    few = fewer(case.validation, config.sequences, seed)
     parts = {LOGISTIC: (train, case.validation)}
-    parts |= dict.fromkeys(LAYERED, (train.take(_fewer(train, config.sequences, seed)), case.validation.take(few)))
+    parts |= dict.fromkeys(LAYERED, (train.take(fewer(train, config.sequences, seed)), case.validation.take(few)))
     able: list[tuple[Scored, _Alerts]] = []
     for name in config.heads:
         if name == LOGBERT or (name in LAYERED and contestant.layered is None):
@@ -174,17 +174,6 @@ def _classifier(
         note = noted(note, f"of a sequence {config.tokens} tokens at most")
     note = noted(note, cut_note(case.test, limits.events))
     return Scored(name, scores["validation"], scores["test"]), _Alerts(name, alerts, note)
-
-
-def _fewer(part: Sequences, most: int | None, seed: int) -> Rows:
-    """Numbers of at most so many sequences, with the part's share of attacks; two of them stay if there are as many."""
-    if most is None or len(part) <= most:
-        return np.arange(len(part))
-    attacks = np.flatnonzero(part.labels > 0)
-    rng = np.random.default_rng(seed)
-    wanted = min(len(attacks), max(2, round(most * len(attacks) / len(part))))
-    kept = (rng.permutation(attacks)[:wanted], rng.permutation(np.flatnonzero(part.labels == 0))[: most - wanted])
-    return np.sort(np.concatenate(kept))
 
 
 def _limits(config: PrevalenceOptions) -> Limits:

@@ -29,7 +29,7 @@ META = TaskMeta(
     metrics=METRICS | COPIES,
     minutes=5,
     caps={"epochs": 6, "sequences": 600, "events": 48},
-    version=2,
+    version=3,
 )
 OPTIONS = SupervisedOptions
 

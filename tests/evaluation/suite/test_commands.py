@@ -10,9 +10,11 @@ from logfm.configs.base import RECIPES, load
 from logfm.configs.schema.suite import DataSpec, SuiteSpec
 from logfm.errors import UserError
 from logfm.evaluation.suite import registry as registries
-from logfm.evaluation.suite.main import Result, compare_folders, evaluate, unmeasured
+from logfm.evaluation.suite.leaderboard import Board
+from logfm.evaluation.suite.main import Result, compare_folders, evaluate, idle, unmeasured
 from logfm.evaluation.suite.report import figure, view
 from logfm.evaluation.suite.results import Row
+from logfm.evaluation.suite.runner import CONTAMINATION
 from tests.evaluation.suite.fakes import Lengths, failing, lines, measuring, meta, registry, spec
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m\u202e'
@@ -158,6 +160,15 @@ def test_a_cell_that_judges_several_parts_of_its_data_took_its_time_once():
     assert view(Result(rows, {}, [], {}, {}, {"data": {}}))["seconds"] == 4.0
 
 
+def test_the_leaderboard_says_which_of_its_data_an_encoder_has_learnt_from():
+    board = Board("first", "score", "higher", "results", ("linux", "windows"), (), (), True)
+    cell = {"suite": "s", "task": CONTAMINATION, "metric": "seen", "encoder": "good"}
+    parts = {"linux": 0.4, "windows": 0.9, "elsewhere": 1.0}
+    rows = [Row(**cell, data=name, value=value) for name, value in parts.items()]
+    learnt = view(Result(rows, {}, [board], {}, {}, {"data": {}}))["learnt"]
+    assert learnt == [("good", [("windows", 0.9), ("linux", 0.4)])]
+
+
 def test_there_is_no_path_of_a_machine_in_what_ships():
     for path in (RECIPES / "evaluation").rglob("*.yaml"):
         assert not re.search(r"(^|\s)/(home|work|tmp|root)/", path.read_text()), path
@@ -180,3 +191,9 @@ def test_a_run_in_which_nothing_of_an_encoder_could_be_measured_fails(tmp_path, 
     uri = [f"mine={own('mine', Lengths('mine'))}"]
     assert unmeasured(evaluate(known, "small", uri, tmp_path / "some")) == []
     assert unmeasured(evaluate(known, "small", uri, tmp_path / "none", tasks=["broken"])) == ["mine"]
+
+
+def test_a_run_that_measured_nothing_says_why(tmp_path, own):
+    known = registry([failing("refused", UserError("needs labels", "lines"))], [spec("lines", ("refused",))])
+    found = evaluate(known, "small", [f"mine={own('mine', Lengths('mine'))}"], tmp_path / "out")
+    assert unmeasured(found) == [] and "refused on lines: needs labels" in idle(found)

@@ -100,11 +100,20 @@ def test_one_table_alone_is_not_certain(scores, table):
     assert alone["hits"].clusters == 1 and not alone["hits"].replicates.size and np.isnan(alone["hits"].low)
 
 
+def test_equal_texts_of_a_table_have_the_label_of_most_of_them():
+    data = make_data(
+        texts=["a", "a", "a", "b", "b", "c", "a"], labels=np.array([1, 1, 0, 1, 0, 1, 0], dtype=np.int8),
+        sources=["s"] * 6 + ["t"],
+    )  # fmt: skip
+    found = patterns._anomalous(data, patterns._names(data))
+    assert found.tolist() == [True, True, True, False, False, True, False]
+
+
 def test_anomalies_are_thinned_and_types_take_turns(table):
     labels = np.array([0] * 900 + [1] * 100, dtype=np.int8)
     classes = [""] * 900 + ["common"] * 97 + ["rare"] * 3
     data = make_data(texts=[str(n) for n in range(1000)], labels=labels, classes=classes, sources=["s"] * 1000)
-    (rows,) = patterns._tables(data, 500, seed=3).values()
+    (rows,) = patterns._tables(data, patterns._names(data), labels == 1, 500, seed=3).values()
     chosen = rows[labels[rows] == 1]
     assert len(rows) == 500 and len(chosen) == 10
     assert sum(classes[row] == "rare" for row in chosen) == 3
