@@ -30,7 +30,7 @@ META = TaskMeta(
     main_score="f1",
     metrics=METRICS | COPIES,
     minutes=2,
-    caps={"epochs": 3, "sequences": 120, "events": 16},
+    caps={"epochs": 3, "sequences": 100, "events": 16},
     version=3,
 )
 OPTIONS = LastlayerOptions

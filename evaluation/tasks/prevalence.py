@@ -81,7 +81,7 @@ META = TaskMeta(
         "logbert_steps": 150,
         "epochs": 3,
         "events": 16,
-        "sequences": 150,
+        "sequences": 120,
         "tokens": 64,
     },
     lead="20 %",
