@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from random import Random
 
 from logfm.configs.schema.simulate import SessionsConfig
@@ -58,7 +59,10 @@ def play_session(world: World, config: SessionsConfig, session: Session, like: S
     planned = len(there)
     events = int(session.events * (_QUIETEST + _BUSIER * busy("work", session.start)))
     wanted = max(events, int(planned / _MOST_OF)) - (planned if session.scenario else 0)
-    records = _background(rng, world, config, session, cast, wanted, pace)
+    # A benign session has in the attack's place what honest people do in its shape, or the counts of a short session's
+    # sources would tell the label.
+    instead = [] if session.scenario else _in_place(session, like, there, cast)
+    records = _background(rng, world, config, session, cast, wanted, pace, instead)
     if session.scenario:
         records += _attack(world, config, session, like, cast, _clock(session, records))[0]
     resolvers = Resolvers()
@@ -70,14 +74,16 @@ def _clock(session: Session, records: Sequence[Record]) -> Clock:
 
 
 def _background(
-    rng: Random, world: World, config: SessionsConfig, session: Session, cast: dict[str, str], wanted: int, pace: float
-) -> list[Record]:
-    """Benign records; what has the shape of an attack's step waits by the attack's clock and at its pace too."""
+    rng: Random, world: World, config: SessionsConfig, session: Session, cast: dict[str, str], wanted: int, pace: float,
+    instead: Sequence["Activity"] = (),
+) -> list[Record]:  # fmt: skip
+    """Benign records, first of `instead`; what has the shape of an attack's step waits by the attack's clock and at its
+    pace too."""
     usual: list[Record] = []
     alike: list[tuple[Activity, list[Record]]] = []
     count = 0
     around = bursts(rng, session.start, session.end, _BURSTS)
-    for activity in _routines(rng, world, config, session, cast, around):
+    for activity in chain(instead, _routines(rng, world, config, session, cast, around)):
         if count >= wanted:
             break
         found = _play(world, session, activity, 1.0, None)
@@ -99,6 +105,21 @@ class Activity:
     key: str
     time: int
     fixed: dict[str, str]
+
+
+def _in_place(session: Session, like: Scenario, attack: Sequence[Record], cast: dict[str, str]) -> list[Activity]:
+    """The routines in the shape of an attack's steps, when and by whom these would be taken."""
+    known = {one.name: one for one in all_routines() if one.alike}
+    begins: dict[str, int] = {}
+    for one in attack:
+        if one.truth.step:
+            begins[one.truth.step] = min(one.time, begins.get(one.truth.step, one.time))
+    fixed = {name: cast[name] for name in ("user", "host", "address", "sid", "vpn_address", *_OF_COVERS)}
+    return [
+        Activity(known[f"like_{like.name}_{step}"], f"{session.number}/like/{step}", time, fixed)
+        for step, time in sorted(begins.items(), key=lambda item: item[1])
+        if f"like_{like.name}_{step}" in known
+    ]
 
 
 def _routines(
