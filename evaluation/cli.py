@@ -65,7 +65,7 @@ def eval_run(
     if failed := unmeasured(result):
         raise LogfmError(f"nothing could be measured of {', '.join(failed)}; {out / REPORT} says why")
     if why := idle(result):
-        raise UserError("nothing was measured", str(out), f"The commonest reason: {why}.")
+        raise UserError("nothing was measured", str(out), f"The commonest reason: {why.rstrip('.')}.")
 
 
 @app.command("compare")
