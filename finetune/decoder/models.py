@@ -19,6 +19,7 @@ from logfm.configs.schema.decoder import BaseModelConfig
 from logfm.console import say
 from logfm.errors import UserError
 from logfm.extras import require
+from logfm.pretrain.peak import faster_in_bf16
 
 SMOLLM2 = "smollm2"
 _KNOWN = RECIPES / "finetune" / "decoders.yaml"
@@ -72,7 +73,7 @@ def base_hash(config: BaseModelConfig) -> str:
 
 def _open(config: BaseModelConfig, folder: Path, gguf: str | None) -> Base:
     device = _device(config)
-    options: dict[str, Any] = {"dtype": getattr(torch, config.dtype), "trust_remote_code": False}
+    options: dict[str, Any] = {"dtype": _dtype(config, device), "trust_remote_code": False}
     if gguf is not None:
         require("gguf", "decoder")
         options |= {"gguf_file": gguf, "quantization_config": transformers.GgufConfig(dequantize=True)}
@@ -154,6 +155,13 @@ def _device(config: BaseModelConfig) -> torch.device:
     if config.device == "cuda" and not there:
         raise UserError("decoder.device: cuda, and there is no GPU", fix="Set decoder.device to auto.")
     return torch.device("cuda" if there and config.device != "cpu" else "cpu")
+
+
+def _dtype(config: BaseModelConfig, device: torch.device) -> torch.dtype:
+    if config.dtype != "auto":
+        found: torch.dtype = getattr(torch, config.dtype)
+        return found
+    return torch.bfloat16 if device.type == "cuda" or faster_in_bf16() else torch.float32
 
 
 def _hash(folder: Path, gguf: str | None) -> str:
