@@ -29,7 +29,7 @@ META = TaskMeta(
     "Value-masked copies of train in the test are counted, and scores without them given.",
     main_score="pr_auc",
     metrics=METRICS | COPIES | {"recall_of_class": "higher"},
-    minutes=10,
+    minutes=9,
     caps={"fit_events": 20_000, "lanobert_texts": 300, "conad_sequences": 1_500, "logbert_steps": 150},
     version=2,
 )

@@ -26,7 +26,7 @@ META = TaskMeta(
     "contamination index; without one only the source does.",
     main_score="bits_per_byte",
     metrics={"bits_per_byte": "lower", "perplexity": "neither", "masked_accuracy": "neither"},
-    minutes=3,
+    minutes=1,
     caps={"events": 1000},
     pretrained=True,
 )

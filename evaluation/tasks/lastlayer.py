@@ -29,7 +29,7 @@ META = TaskMeta(
     "regression reads the events that the head reads; detectors without an encoder read all of them.",
     main_score="f1",
     metrics=METRICS | COPIES,
-    minutes=2,
+    minutes=4,
     caps={"epochs": 3, "sequences": 100, "events": 16},
     version=3,
 )

@@ -35,7 +35,7 @@ META = TaskMeta(
     "an event with train.",
     main_score="f1",
     metrics=METRICS | {"shared": "neither", "inflation": "neither"},
-    minutes=2,
+    minutes=1,
     caps={"windows": 12_000},
     lead="honest",
 )

@@ -32,7 +32,7 @@ META = TaskMeta(
     "types take turns, so that the commonest is not all of them.",
     main_score="hits",
     metrics={"hits": "higher", "average_precision": "higher", "anomalous": "neither"},
-    minutes=1,
+    minutes=2,
     caps={"rows": 2000},
     lead=HYBRID,
     version=2,

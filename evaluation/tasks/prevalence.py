@@ -74,7 +74,7 @@ META = TaskMeta(
         "collapse": "lower",
     }
     | COPIES,
-    minutes=3,
+    minutes=4,
     caps={
         "size": 500,
         "fit_events": 10_000,

@@ -26,7 +26,7 @@ META = TaskMeta(
         "p99_ms": "lower",
         "peak_mb": "lower",
     },
-    minutes=6,
+    minutes=2,
     caps={"lines": 128, "single": 128},
     timed=True,
 )

@@ -24,7 +24,7 @@ META = TaskMeta(
     main_score="map",
     metrics={"map": "higher", "macro_map": "higher", "mrr": "higher", "copies": "neither"}
     | {f"recall@{k}": "higher" for k in _RECALL},
-    minutes=1,
+    minutes=3,
     caps={"queries": 1000, "lines": 24_000},
     by_event=True,
 )

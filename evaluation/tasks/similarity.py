@@ -22,7 +22,7 @@ META = TaskMeta(
     "half. Equal lines count once. `no copies` draws from one line of each value-masked text.",
     main_score="pair_auc",
     metrics={"pair_auc": "higher", "pmean": "neither", "nmean": "neither", "diff": "neither"},
-    minutes=7,
+    minutes=5,
     caps={"pairs": 1000, "lines": 4000},
     by_event=True,
 )

@@ -32,7 +32,7 @@ META = TaskMeta(
         "levenshtein_normalised": "higher",
         "characters": "neither",
     },
-    minutes=10,
+    minutes=9,
     caps={"events": 2000, "chosen": 10},
 )
 RANDOM, CLUSTERS = "baseline random choice", "baseline TF-IDF + k-means"

@@ -27,7 +27,7 @@ META = TaskMeta(
     "events of a sequence, and the logistic regression the same; detectors without an encoder read all of them.",
     main_score="pr_auc",
     metrics=METRICS | COPIES,
-    minutes=5,
+    minutes=9,
     caps={"epochs": 6, "sequences": 600, "events": 48},
     version=3,
 )

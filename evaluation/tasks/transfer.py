@@ -36,7 +36,7 @@ META = TaskMeta(
     "Value-masked copies of train in the test are counted, and scores without them given.",
     main_score="pr_auc",
     metrics=METRICS | COPIES,
-    minutes=3,
+    minutes=1,
     caps={"most_pairs": 4, "fit_events": 10_000},
     version=2,
 )

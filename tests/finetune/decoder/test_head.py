@@ -16,6 +16,7 @@ from logfm.artifacts import digest
 from logfm.configs.base import parse
 from logfm.configs.schema.decoder import BaseModelConfig, DecoderConfig, DecoderTrainingConfig, LoraConfig
 from logfm.errors import UserError
+from logfm.finetune.decoder import models
 from logfm.finetune.decoder.adapters import adapt
 from logfm.finetune.decoder.answers import Case, Grammar, Slot
 from logfm.finetune.decoder.head import DecoderHead, copy_of, merge
@@ -308,6 +309,15 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     DecoderHead.fit(_config(base_folder), CHUNKS, verdicts(120, 0), verdicts(30, 1), tmp_path)
     name = "adapter/adapter_model.safetensors"
     assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_the_processor_decides_on_the_number_format(
+    faster: bool, base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "faster_in_bf16", lambda: faster)
+    base = open_base(BaseModelConfig(name=str(base_folder), device="cpu"))
+    assert base.model.dtype == (torch.bfloat16 if faster else torch.float32)
 
 
 def test_bases_that_cannot_be_used_are_named(tmp_path: Path) -> None:
