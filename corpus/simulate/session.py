@@ -79,7 +79,7 @@ def _background(
 ) -> list[Record]:  # fmt: skip
     """Benign records, first of `instead`; what has the shape of an attack's step waits by the attack's clock and at its
     pace too."""
-    usual: list[Record] = []
+    usual: list[tuple[Activity, list[Record]]] = []
     alike: list[tuple[Activity, list[Record]]] = []
     count = 0
     around = bursts(rng, session.start, session.end, _BURSTS)
@@ -88,13 +88,15 @@ def _background(
             break
         found = _play(world, session, activity, 1.0, None)
         count += len(found)
-        if activity.routine.alike:
-            alike.append((activity, found))
-        else:
-            usual += found
+        (alike if activity.routine.alike else usual).append((activity, found))
     # What happens in the session is the clock, so it must be known before anybody can wait by it.
-    clock = _clock(session, [*usual, *(record for _, found in alike for record in found)])
-    return usual + [record for activity, _ in alike for record in _play(world, session, activity, pace, clock)]
+    clock = _clock(session, [record for _, found in [*usual, *alike] for record in found])
+    again = [_play(world, session, activity, pace, clock) for activity, _ in alike]
+    # At the attack's pace more of it fits in, and benign sessions, which have more of it, would be longer.
+    spare = sum(map(len, again)) - sum(len(found) for _, found in alike)
+    while usual and not usual[-1][0].routine.first and spare > len(usual[-1][1]) / 2:
+        spare -= len(usual.pop()[1])
+    return list(chain(*(found for _, found in usual), *again))
 
 
 @dataclass(frozen=True)
