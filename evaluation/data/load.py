@@ -102,7 +102,7 @@ def _capped(found: Iterator[Row], spec: DataSpec, place: Place, left_out: Counte
     if most is not None and spec.cap == "head":
         kept = list(islice(found, most))
         if next(found, None) is not None:
-            left_out[f"behind the first {most}"] += 1
+            left_out[f"or more behind the first {most}"] += 1
             # A misspelt name must not pass because the end of the file, where its absence shows, is never read.
             while place.unseen and next(found, None) is not None:
                 pass

@@ -136,7 +136,11 @@ def watched(
             place.unseen.difference_update(_keys(fields(one)))
         yield one
     if place.unseen:
-        raise UserError("a field to drop is in no record", min(place.unseen), f"Correct `drop` of {spec.name}.")
+        raise UserError(
+            "a field to drop is in no record",
+            min(place.unseen),
+            f"Correct `drop` of {spec.name}, or give records that have it: a label is dropped, too.",
+        )
 
 
 def _keys(value: Any, depth: int = DEEPEST) -> set[str]:

@@ -19,7 +19,7 @@ from logfm.evaluation.suite.leaderboard import Board, main_units
 from logfm.evaluation.suite.listing import outcome, p_value
 from logfm.evaluation.suite.main import Result
 from logfm.evaluation.suite.results import OK, Row
-from logfm.evaluation.suite.runner import CONTAMINATION
+from logfm.evaluation.suite.runner import CONTAMINATION, LEFT_OUT
 from logfm.evaluation.svg import Span, interval_chart
 from logfm.extras import require
 
@@ -232,10 +232,10 @@ def _learnt(result: Result) -> list[tuple[str, list[tuple[str, float]]]]:
     return [(name, sorted(shares.items(), key=lambda one: -one[1])) for name, shares in found.items()]
 
 
-def _data_sets(result: Result) -> list[tuple[dict[str, Any], int]]:
-    """Specifications, with the number of events that were read (0 where it was not)."""
-    events = {row.data: row.count for row in result.rows if row.task == CONTAMINATION}
-    return [(spec, events.get(name, 0)) for name, spec in result.document["data"].items()]
+def _data_sets(result: Result) -> list[tuple[dict[str, Any], int, str]]:
+    """Specifications, with the number of events that were read (0 where it was not) and what was left out."""
+    read = {row.data: (row.count, row.note.partition(LEFT_OUT)[2]) for row in result.rows if row.task == CONTAMINATION}
+    return [(spec, *read.get(name, (0, ""))) for name, spec in result.document["data"].items()]
 
 
 def _seconds(rows: Sequence[Row]) -> float:

@@ -26,6 +26,8 @@ from logfm.evaluation.suite.task import UNSEEN, Data
 
 RUN = "run.json"
 CONTAMINATION = "contamination"
+LEFT_OUT = "left out: "
+"""In the note of a data set's contamination: how many events were read and not used, by reason."""
 _CELLS, _CACHE = "cells", "cache"
 ENGINES = ("local", "ray")
 Job = tuple[Cell, AnyContestant, Data]
@@ -113,6 +115,8 @@ def _measured(plan: Plan, execute: Execute) -> list[Row]:
             found = list(_on_data(plan, spec, execute, advance))
             failed = sum(row.status == FAILED for row in found)
             measured = f"{spec.name}: {sum(row.status == OK for row in found)} measurements"
+            note = next((row.note for row in found if row.task == CONTAMINATION), "")
+            measured += f", {LEFT_OUT}{note.partition(LEFT_OUT)[2]}" if LEFT_OUT in note else ""
             say(f"{measured}{f', {failed} failed' if failed else ''} ({time.monotonic() - start:.1f} s)")
             rows += found
     return rows
@@ -126,7 +130,7 @@ def _on_data(plan: Plan, spec: DataSpec, execute: Execute, advance: Callable[[in
     try:
         data = plan.registry.load(spec, plan.data, spec.most_rows if plan.suite.capped else None)
     except UserError as error:
-        note = one_line(error) if plan.data is None else one_line(error).replace(str(plan.data), "DATA")
+        note = one_line(error) if plan.data is None else one_line(error).replace(f"{plan.data}/", "DATA/")
         yield from (replace(base, task=name, status=NO_DATA, note=note) for name in names)
         return
     except Exception as error:  # noqa: BLE001 - a broken data set is a result; the others go on
@@ -197,9 +201,15 @@ def _share(base: Row, contestant: AnyContestant, data: Data, flags: Flags | None
         base, task=CONTAMINATION, metric="seen", encoder_hash=contestant.hash, data_hash=data.hash, split="all",
         count=len(data.texts),
     )  # fmt: skip
+    left_out = [LEFT_OUT + reasons] if (reasons := _left_out(data)) else []
     if flags is None:
-        return replace(row, status=NOT_APPLICABLE, note="contamination unknown: no index of what it was trained on")
-    return replace(row, value=float(flags.mean()) if len(flags) else float("nan"))
+        unknown = "contamination unknown: no index of what it was trained on"
+        return replace(row, status=NOT_APPLICABLE, note="; ".join((unknown, *left_out)))
+    return replace(row, value=float(flags.mean()) if len(flags) else float("nan"), note="; ".join(left_out))
+
+
+def _left_out(data: Data) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in data.left_out.items())
 
 
 def _locally(plan: Plan) -> Execute:

@@ -185,6 +185,24 @@ def test_ones_own_data_sets_belong_to_every_suite_that_has_their_task(tmp_path):
     assert "simulated" not in {spec.name for spec in known.runs_on("search", known.suite("local"))}
 
 
+def test_broken_lines_of_ones_own_data_are_told(tmp_path, capsys):
+    specs, data, out = tmp_path / "specs", tmp_path / "data", tmp_path / "out"
+    specs.mkdir()
+    data.mkdir()
+    spec_of = "title: Portal\nsource: us\nlicence: ours\ntasks: [runtime]\nsplit: none\nleakage: none\n"
+    reading = "path: portal.jsonl\nreader: jsonl\noptions: {text: raw}\n"
+    (specs / "portal.yaml").write_text(f"name: portal\n{spec_of}{reading}")
+    good = "".join(f'{{"raw": "user {number} signed in"}}\n' for number in range(40))
+    (data / "portal.jsonl").write_text(good + '{"raw": "half a li\n[]\n')
+    suite = tmp_path / "ours.yaml"
+    suite.write_text("name: ours\ntitle: Ours\nbaselines: []\ndata: [portal]\ntasks: {runtime: {}}\n")
+    arguments = ["eval", "run", suite, "--encoder", "random", "--data", data, "--data-specs", specs, "--out", out]
+    assert main([str(one) for one in arguments]) == 0
+    said = capsys.readouterr()
+    assert "left out: 1 not JSON, 1 no JSON object" in said.out + said.err
+    assert "left out: 1 not JSON, 1 no JSON object" in (out / "report.html").read_text()
+
+
 def test_a_run_in_which_nothing_of_an_encoder_could_be_measured_fails(tmp_path, own):
     task = measuring("first", lambda vectors, rng: vectors[:, 0])
     known = registry([task, failing("broken", RuntimeError("no"))], [spec("lines", ("first", "broken"))])
