@@ -157,6 +157,16 @@ def test_a_clear_difference_between_precisions_is_seen_on_small_products(monkeyp
     assert max(tried) == (512 if max(bf16, float32) > 2 else 1024)
 
 
+def test_one_disturbed_round_does_not_choose_the_precision(monkeypatch):
+    from logfm.pretrain import peak
+
+    slowed = iter([True])
+    monkeypatch.setattr(
+        peak, "_rate", lambda dtype, size: 1.0 if dtype == torch.bfloat16 else 0.9 if next(slowed, False) else 1.9
+    )
+    assert not peak.faster_in_bf16.__wrapped__()
+
+
 def test_checkpointing_and_the_kernel_take_less():
     model = load(PretrainConfig, "pretrain/base").model
     shape = equal_lengths(1024, 65_536, 0.3)
