@@ -1,12 +1,11 @@
 """Search an index by meaning, by words or by both; exact SQL filters; hits that lead back to file and byte."""
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -240,18 +239,25 @@ class Index:
 
     def _hits(self, scores: Iterable[np.ndarray], ids: Iterable[np.ndarray]) -> list[list[Hit]]:
         """The events of each query; all are read in the order of their rows, each once."""
-        rankings = [(one.tolist(), numbers.tolist()) for one, numbers in zip(scores, ids, strict=True)]
-        wanted = sorted({number for _, numbers in rankings for number in numbers if number >= 0})
-        records: dict[int, Record] = {}
+        ids = list(ids)
+        wanted, places = np.unique(np.concatenate([*ids, np.empty(0, np.int64)]), return_inverse=True)
+        missing = int(np.searchsorted(wanted, 0))
+        records: list[Record] = []
         first = 0
         for segment, end in zip(self._segments, self._ends, strict=True):
-            inside = wanted[bisect_left(wanted, first) : bisect_left(wanted, end)]
-            rows = inside if not first else [number - first for number in inside]
-            records.update(zip(inside, segment.sidecar.records(rows), strict=True))
+            rows = wanted[missing + len(records) : np.searchsorted(wanted, end)] - first
+            records += segment.sidecar.records(rows.tolist())
             first = end
+        places -= missing
+        ends = accumulate((len(one) for one in ids), initial=0)
+        found = [places[start:end] for start, end in pairwise(ends)]
         return [
-            [Hit(score, *records[number]) for score, number in zip(*ranking, strict=True) if number >= 0]
-            for ranking in rankings
+            [
+                Hit(score, *records[place])
+                for score, place in zip(one.tolist(), of_one.tolist(), strict=True)
+                if place >= 0
+            ]
+            for one, of_one in zip(scores, found, strict=True)
         ]
 
 
